@@ -1,0 +1,1 @@
+"""absl flags by concern; each file defines flags and turns them into a config."""

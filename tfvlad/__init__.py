@@ -1,0 +1,44 @@
+"""Instance-level image retrieval: VLAD over the local features of deep networks.
+
+The names below are loaded when first used, so that ``import tfvlad`` does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfvlad.config import EncoderConfig, IndexConfig
+    from tfvlad.encoder import Encoder
+    from tfvlad.errors import ArtifactError, ConfigError, ImageError, MismatchError, TfvladError, WeightsError
+    from tfvlad.index import Hit, Index
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "Encoder",
+    "EncoderConfig",
+    "Hit",
+    "ImageError",
+    "Index",
+    "IndexConfig",
+    "MismatchError",
+    "TfvladError",
+    "WeightsError",
+    "__version__",
+]
+
+_HOME = {"Encoder": "encoder", "EncoderConfig": "config", "IndexConfig": "config", "Hit": "index", "Index": "index"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,87 @@
+"""What an encoder and an index are: frozen settings, checked when they are made. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+from tfvlad.errors import ConfigError
+
+Resize = Literal["stretch", "fit"]
+Preprocessing = Literal["caffe", "tf", "torch", "none"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """How an image becomes a descriptor (Ng, Yang and Davis 2015, sections 3 and 4).
+
+    Attributes:
+      backbone: ``vgg16``, ``inceptionv3``, or the path of a ``.keras`` file with an image input.
+      weights: ``imagenet``, ``random:SEED``, or the path of a weights file. Ignored for a ``.keras`` backbone, which
+        brings its own.
+      layer: name of the layer whose activations are the local features; None is the named backbone's default.
+      preprocessing: how pixels are scaled, ``caffe``, ``tf``, ``torch`` or ``none``; None is the named backbone's
+        own. Needed for a ``.keras`` backbone.
+      image_size: pixels; the side of the square input (`resize="stretch"`) or its longest side (`resize="fit"`).
+      resize: ``stretch`` squashes to a square, as the paper does; ``fit`` keeps the aspect ratio.
+      clusters: K, the number of centroids in the codebook (the paper: 100).
+      intra_norm: L2-normalise each cluster's residual before the global normalisation.
+      power: exponent of the signed power applied before the L2 norm; 1 leaves the values alone.
+      dim: dimensions left by PCA-whitening (the paper: 128); None keeps the full K*C VLAD, unwhitened.
+      codebook_samples: local features that the codebook is fitted on, at most.
+      whitening_samples: VLADs that the whitening is fitted on, at most.
+    """
+
+    backbone: str = "vgg16"
+    weights: str = "imagenet"
+    layer: str | None = None
+    preprocessing: Preprocessing | None = None
+    image_size: int = 448
+    resize: Resize = "stretch"
+    clusters: int = 100
+    intra_norm: bool = True
+    power: float = 1.0
+    dim: int | None = 128
+    codebook_samples: int = 200_000
+    whitening_samples: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "clusters", "codebook_samples", "whitening_samples"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
+        _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
+        _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
+        _require(self.resize in get_args(Resize), "resize", " or ".join(get_args(Resize)), self)
+        modes = get_args(Preprocessing)
+        _require(self.preprocessing in (None, *modes), "preprocessing", "one of " + ", ".join(modes), self)
+        if self.codebook_samples < self.clusters:
+            raise ConfigError(
+                f"codebook_samples must be at least clusters ({self.clusters}), got {self.codebook_samples}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexConfig:
+    """How the hnswlib graph is built and searched (Malkov and Yashunin 2018).
+
+    Attributes:
+      m: links per node and layer (hnswlib's ``M``).
+      ef_construction: candidates kept while a node is linked.
+      ef_search: candidates kept while searching; raised to k where k is larger.
+    """
+
+    m: int = 16
+    ef_construction: int = 200
+    ef_search: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("m", "ef_construction", "ef_search"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 2, name, "an integer of 2 or more", self)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(holds: bool, name: str, requirement: str, config: object) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {requirement}, got {getattr(config, name)!r}")

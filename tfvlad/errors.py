@@ -1,0 +1,50 @@
+"""The exceptions that a caller can catch.
+
+Each message is one line that says what is wrong, where, and what would be right; the commands print it as it is.
+"""
+
+from __future__ import annotations
+
+
+class TfvladError(Exception):
+    """Base of every error that tfvlad raises for a reason outside its own code."""
+
+
+class ConfigError(TfvladError, ValueError):
+    """A setting, or a combination of settings, that cannot work."""
+
+
+class WeightsError(TfvladError):
+    """Weights that cannot be had: not downloadable, not found, or not of this network."""
+
+
+class ImageError(TfvladError, ValueError):
+    """One image that cannot be turned into a descriptor.
+
+    Attributes:
+      path: the image's path, or what stands for it (``<bytes>``, ``<array>``).
+      reason: one line, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ArtifactError(TfvladError):
+    """An encoder or index folder that is missing, damaged, or of a newer format.
+
+    Attributes:
+      path: the file or folder.
+      reason: one line, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class MismatchError(TfvladError):
+    """Two artifacts that do not belong together, such as an index and the encoder of another one."""

@@ -1,0 +1,41 @@
+"""Which files of a folder are images, without reading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+
+def list_images(root: str | os.PathLike[str]) -> Iterator[str]:
+    """Walks a folder for image files, by suffix, in sorted order.
+
+    Hidden files and folders are left out. Symbolic links are followed; a folder reached a second time (a loop) is
+    not entered again.
+
+    Args:
+      root: the folder.
+
+    Yields:
+      Paths relative to `root`, with the system's separator, each folder's files before its sub-folders' ones.
+
+    Raises:
+      NotADirectoryError: `root` is not a folder.
+    """
+    top = os.fspath(root)
+    if not os.path.isdir(top):
+        raise NotADirectoryError(f"{top} is not a folder")
+    entered = {os.path.realpath(top)}
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        subfolders[:] = [name for name in sorted(subfolders) if not name.startswith(".")]
+        fresh = []
+        for name in subfolders:
+            real = os.path.realpath(os.path.join(folder, name))
+            if real not in entered:
+                entered.add(real)
+                fresh.append(name)
+        subfolders[:] = fresh
+        for name in sorted(files):
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+                yield os.path.relpath(os.path.join(folder, name), top)
