@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A first example may compile a Numba kernel: no test is held to a time.
+settings.register_profile("tfvlad", deadline=None)
+settings.load_profile("tfvlad")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real images, an ImageNet-trained network and official vectors, which are kept outside the repository."""
+    beside_repository = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TFVLAD_TEST_DATA", beside_repository))
+    if not folder.is_dir():
+        pytest.skip(f"no test data: {folder} is not a folder (TFVLAD_TEST_DATA names another)")
+    return folder
