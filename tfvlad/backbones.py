@@ -1,0 +1,251 @@
+"""A name or a Keras file -> the sub-model that ends at one layer, with its weights and preprocessing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import os
+import re
+import sys
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfvlad.config import EncoderConfig, Preprocessing
+from tfvlad.errors import ConfigError, WeightsError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A network of `keras.applications`: what it is called there, and the paper's names for its layers."""
+
+    application: str
+    preprocessing: Preprocessing
+    default_layer: str
+    aliases: dict[str, str]
+
+
+_VGG16_ALIASES = {
+    f"conv{block}_{conv}": f"block{block}_conv{conv}"
+    for block, convs in enumerate((2, 2, 3, 3, 3), start=1)
+    for conv in range(1, convs + 1)
+} | {f"pool{block}": f"block{block}_pool" for block in range(1, 6)}
+
+# The paper's GoogLeNet and InceptionV3 have the same three stages (strides 8, 16, 32): the nth module of a stage
+# stands for the nth module of that stage. mixed8 only halves the grid, so 5a and 5b are mixed9 and mixed10.
+_INCEPTION_ALIASES = {
+    f"inception_{module}": f"mixed{number}"
+    for module, number in zip(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), (0, 1, 3, 4, 5, 6, 7, 9, 10))
+}
+
+NAMED = {
+    "vgg16": _Named("VGG16", "caffe", "block4_conv3", _VGG16_ALIASES),
+    "inceptionv3": _Named("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network up to one layer.
+
+    Attributes:
+      model: (B, H, W, 3) float32, preprocessed -> (B, h, w, C) float32 activations; layers beyond the cut are not in
+        it.
+      layer: the layer's name.
+      preprocessing: how pixels must be scaled.
+      digest: SHA-256 of the kinds of layers and of all their weights.
+    """
+
+    model: keras.Model
+    layer: str
+    preprocessing: Preprocessing
+    digest: str
+
+    @property
+    def channels(self) -> int:
+        """C, the length of a local feature."""
+        return int(self.model.output.shape[-1])
+
+
+def load_backbone(config: EncoderConfig) -> Backbone:
+    """Builds the network of a configuration, with its weights, cut at its layer.
+
+    Raises:
+      ConfigError: the network, the layer or a setting does not exist or does not fit.
+      WeightsError: the weights cannot be had.
+    """
+    network = load_network(config.backbone, config.weights)
+    named = NAMED.get(config.backbone)
+    preprocessing = config.preprocessing or (named.preprocessing if named else None)
+    if preprocessing is None:
+        raise ConfigError(
+            f"preprocessing must be given for {config.backbone}: one of caffe, tf, torch, none; "
+            "it is how the network's training scaled its pixels"
+        )
+    layer, output = find_layer(network, config.backbone, config.layer)
+    model = keras.Model(network.inputs[0], output)
+    _check_input_size(model, config)
+    return Backbone(model, layer, preprocessing, _weights_digest(model))
+
+
+def load_network(backbone: str, weights: str) -> keras.Model:
+    """Builds a whole network, without the classifier of the named ones; for the arguments see `EncoderConfig`.
+
+    Raises:
+      ConfigError: there is no such network, or it does not take RGB images.
+      WeightsError: the weights cannot be had.
+    """
+    if backbone in NAMED:
+        return _load_named(backbone, weights)
+    if not backbone.endswith(".keras"):
+        raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
+    if not os.path.isfile(backbone):
+        raise ConfigError(f"backbone {backbone}: no such file")
+    try:
+        network = keras.models.load_model(backbone, compile=False)  # Keras' safe mode: no code in the file is run
+    except Exception as error:
+        raise ConfigError(f"backbone {backbone}: not a model that Keras can load ({_first_line(error)})") from None
+    shape = network.inputs[0].shape if len(network.inputs) == 1 else ()
+    if len(shape) != 4 or shape[-1] != 3:
+        raise ConfigError(f"backbone {backbone}: the input must be RGB images, (batch, height, width, 3), got {shape}")
+    return network
+
+
+def map_layers(network: keras.Model, backbone: str) -> dict[str, keras.KerasTensor]:
+    """The layers whose output is a map of local features.
+
+    Keras numbers unnamed layers by what else the process has built (``conv2d_94`` …). In the named networks they are
+    counted from the network's own first one, so that a name means the same layer in every process.
+
+    Returns:
+      Layer name -> (B, h, w, C) symbolic output, in the order of the data.
+    """
+    outputs: dict[str, keras.KerasTensor] = {}
+    first_numbers: dict[str, int] = {}
+    for layer in network.layers:
+        name = layer.name
+        kind = re.sub("(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
+        numbered = re.fullmatch(kind + r"(?:_(\d+))?", name)
+        if numbered and backbone in NAMED:
+            number = int(numbered[1] or 0)
+            number -= first_numbers.setdefault(kind, number)
+            name = f"{kind}_{number}" if number else kind
+        output = layer.output
+        if (
+            isinstance(output, keras.KerasTensor)
+            and len(output.shape) == 4
+            and not isinstance(layer, keras.layers.InputLayer)
+        ):
+            outputs[name] = output
+    return outputs
+
+
+def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[str, keras.KerasTensor]:
+    """Finds a layer by its name or by the paper's name for it.
+
+    Args:
+      network: from `load_network`.
+      backbone: what it was loaded by.
+      name: the layer; None is the named network's default.
+
+    Returns:
+      The layer's own name, and its (B, h, w, C) symbolic output.
+
+    Raises:
+      ConfigError: there is no such layer, or none was named; says which there are.
+    """
+    layers = map_layers(network, backbone)
+    named = NAMED.get(backbone)
+    wanted = (name or named.default_layer) if named else name
+    own = named.aliases.get(str(wanted), wanted) if named else wanted
+    if own in layers:
+        return str(own), layers[str(own)]
+    there_are = f"the layers of {backbone} are: {_listing(list(layers))}"
+    if wanted is None:
+        raise ConfigError(f"layer must be given for {backbone}; {there_are}")
+    close = difflib.get_close_matches(wanted, layers, n=1)
+    raise ConfigError(f"layer {wanted!r} is not there{f', did you mean {close[0]!r}?' if close else ';'} {there_are}")
+
+
+def _load_named(backbone: str, weights: str) -> keras.Model:
+    build = getattr(keras.applications, NAMED[backbone].application)
+    if weights == "imagenet":
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
+                return build(weights="imagenet", include_top=False, input_shape=(None, None, 3))
+        except Exception as error:
+            raise WeightsError(
+                f"ImageNet weights of {backbone} cannot be had ({_first_line(error)}): give --weights=FILE with weights "
+                "fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
+            ) from None
+    network = build(weights=None, include_top=False, input_shape=(None, None, 3))
+    if weights.startswith("random:"):
+        _set_random_weights(network, weights.removeprefix("random:"))
+    else:
+        _load_weights(network, weights)
+    return network
+
+
+def _load_weights(network: keras.Model, path: str) -> None:
+    if not path.endswith(".h5"):
+        raise WeightsError(f"weights must be imagenet, random:SEED, or a .h5 or .weights.h5 file, got {path!r}")
+    if not os.path.isfile(path):
+        raise WeightsError(f"weights {path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it leaves at their random start
+            network.load_weights(path)
+    except Exception as error:
+        raise WeightsError(
+            f"weights {path}: not the weights of {network.name} without its top ({_first_line(error)})"
+        ) from None
+
+
+def _set_random_weights(network: keras.Model, seed: str) -> None:
+    """He-normal kernels (He et al. 2015), everything else at rest; NumPy's generator makes them alike everywhere."""
+    if not seed.isdecimal():
+        raise WeightsError(f"weights random:SEED needs a whole number as SEED, got {seed!r}")
+    generator = np.random.default_rng(int(seed))
+    for variable in network.weights:
+        kind = variable.path.rsplit("/", 1)[-1]
+        if kind == "kernel":
+            deviation = np.sqrt(2.0 / np.prod(variable.shape[:-1]))
+            variable.assign(generator.standard_normal(variable.shape, np.float32) * np.float32(deviation))
+        else:
+            variable.assign(np.full(variable.shape, kind in ("gamma", "moving_variance"), np.float32))
+
+
+def _check_input_size(model: keras.Model, config: EncoderConfig) -> None:
+    sides = tuple(model.inputs[0].shape[1:3])
+    if sides == (None, None):
+        return
+    if sides != (config.image_size, config.image_size) or config.resize != "stretch":
+        raise ConfigError(
+            f"backbone {config.backbone} takes images of {sides[0]}x{sides[1]} pixels only: "
+            f"image_size must be {sides[0]} and resize stretch, got {config.image_size} and {config.resize}"
+        )
+
+
+def _weights_digest(model: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        digest.update(f"{type(layer).__name__}\n".encode())
+        for value in layer.get_weights():
+            digest.update(f"{value.shape} {value.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
+
+
+def _listing(names: list[str], most: int = 40) -> str:
+    if len(names) <= most:
+        return ", ".join(names)
+    plain = [name for name in names if not re.match(r"(conv2d|batch_normalization|activation)", name)]
+    return f"{', '.join(plain)} and {len(names) - len(plain)} more; the layers command lists them all"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
