@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from tfvlad.errors import ConfigError
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
-def list_images(root: str | os.PathLike[str]) -> Iterator[str]:
+def list_images(root: str | os.PathLike[str], onerror: Callable[[OSError], object] | None = None) -> Iterator[str]:
     """Walks a folder for image files, by suffix, in sorted order.
 
     Hidden files and folders are left out. Symbolic links are followed; a folder reached a second time (a loop) is
@@ -16,6 +18,7 @@ def list_images(root: str | os.PathLike[str]) -> Iterator[str]:
 
     Args:
       root: the folder.
+      onerror: called for a folder that cannot be listed, with the error that names it; it is passed over.
 
     Yields:
       Paths relative to `root`, with the system's separator, each folder's files before its sub-folders' ones.
@@ -27,7 +30,7 @@ def list_images(root: str | os.PathLike[str]) -> Iterator[str]:
     if not os.path.isdir(top):
         raise NotADirectoryError(f"{top} is not a folder")
     entered = {os.path.realpath(top)}
-    for folder, subfolders, files in os.walk(top, followlinks=True):
+    for folder, subfolders, files in os.walk(top, onerror=onerror, followlinks=True):
         subfolders[:] = [name for name in sorted(subfolders) if not name.startswith(".")]
         fresh = []
         for name in subfolders:
@@ -39,3 +42,18 @@ def list_images(root: str | os.PathLike[str]) -> Iterator[str]:
         for name in sorted(files):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 yield os.path.relpath(os.path.join(folder, name), top)
+
+
+def image_paths(folder: str | os.PathLike[str]) -> list[str]:
+    """The images of a folder as paths that can be opened, in the order of `list_images`.
+
+    Raises:
+      ConfigError: it is not a folder, or holds no image.
+    """
+    root = os.fspath(folder)
+    if not os.path.isdir(root):
+        raise ConfigError(f"{root} is not a folder")
+    paths = [os.path.join(root, name) for name in list_images(root)]
+    if not paths:
+        raise ConfigError(f"{root} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return paths

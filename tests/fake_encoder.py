@@ -1,0 +1,78 @@
+"""An encoder without a network: the descriptor of a file is drawn with its bytes' SHA-256 as seed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfvlad.errors import ImageError
+
+LOOK_AHEAD = 3
+
+
+class FakeEncoder:
+    """Bytes that start with ``bad`` are no image; bytes that start with ``nan`` get a broken descriptor.
+
+    Attributes:
+      encoded: the contents that were encoded, in order.
+      interrupt_after: descriptors after which the stream is interrupted as by Ctrl-C.
+    """
+
+    def __init__(self, dim: int = 8, fingerprint: str = "f" * 64, interrupt_after: int | None = None) -> None:
+        self.dim = dim
+        self.fingerprint = fingerprint
+        self.encoded: list[bytes] = []
+        self.interrupt_after = interrupt_after
+
+    @classmethod
+    def load(cls, path: str) -> FakeEncoder:
+        dim, fingerprint = Path(path, "fake.txt").read_text().split()
+        return cls(int(dim), fingerprint)
+
+    def save(self, path: str) -> None:
+        os.mkdir(path)
+        Path(path, "fake.txt").write_text(f"{self.dim} {self.fingerprint}")
+
+    def encode(self, sources: object) -> NDArray[np.float32]:
+        one = isinstance(sources, str | bytes | os.PathLike)
+        contents = [s if isinstance(s, bytes) else Path(s).read_bytes() for s in ([sources] if one else sources)]
+        return np.stack([self.describe(content) for content in contents])
+
+    def encode_stream(self, sources: Iterable[bytes]) -> Iterator[NDArray[np.float32] | ImageError]:
+        """Like the real one, reads a few sources ahead in a thread of its own."""
+        contents = iter(sources)
+        ahead: deque[concurrent.futures.Future[bytes | None]] = deque()
+        with concurrent.futures.ThreadPoolExecutor(1) as reader:
+            while True:
+                while len(ahead) < LOOK_AHEAD:
+                    ahead.append(reader.submit(next, contents, None))
+                content = ahead.popleft().result()
+                if content is None:
+                    return
+                if len(self.encoded) == self.interrupt_after:
+                    raise KeyboardInterrupt
+                self.encoded.append(content)
+                if content.startswith(b"bad"):
+                    yield ImageError("<bytes>", "is no picture")
+                else:
+                    yield self.describe(content)
+
+    def describe(self, content: bytes) -> NDArray[np.float32]:
+        if content.startswith(b"nan"):
+            return np.full(self.dim, np.nan, np.float32)
+        seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+        vector = np.random.default_rng(seed).normal(size=self.dim)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def unit_vectors(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
+    """(n, dim) random directions."""
+    vectors = np.random.default_rng(seed).normal(size=(n, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from syncing import contents, counts, described, fail_to_open, run, write
+
+from tfvlad import scan
+from tfvlad.catalog import Catalog
+from tfvlad.config import IndexConfig
+from tfvlad.scan import Failure
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    (tmp_path / "i.index").mkdir()
+    opened = Catalog.create(str(tmp_path / "i.index"), "f", 8, IndexConfig())
+    yield opened
+    opened.close()
+
+
+def test_what_cannot_be_read_stays_as_it_is_indexed(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos, a="one")
+    run(catalog, photos)
+    write(photos, a="changed", b="two")
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, "open", fail_to_open, raising=False)
+        report = run(catalog, photos)
+    assert report.failed == [
+        Failure(str(photos / "a.jpg"), "cannot be read: Permission denied"),
+        Failure(str(photos / "b.jpg"), "cannot be read: Permission denied"),
+    ]
+    assert contents(catalog) == described(a="one")
+    assert counts(run(catalog, photos)) == (1, 1, 0, 0, 0)
+
+
+def test_a_folder_that_cannot_be_listed_keeps_its_images(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "locked").mkdir()
+    write(photos, a="one", b="two")
+    write(photos / "locked", c="three")
+    run(catalog, photos)
+    (photos / "b.jpg").unlink()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if os.path.basename(path) == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = run(catalog, photos)
+    assert counts(report) == (0, 0, 1, 1, 1)
+    assert report.failed == [Failure(str(photos / "locked"), "cannot be listed: Permission denied")]
+    assert sorted(contents(catalog)) == ["a.jpg", os.path.join("locked", "c.jpg")]
+
+
+def test_what_is_no_file_is_told_and_not_opened(catalog: Catalog, photos: Path) -> None:
+    write(photos, a="one")
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "link.jpg").symlink_to("nothing.jpg")
+    report = run(catalog, photos)
+    assert counts(report) == (1, 0, 0, 0, 2)
+    assert [failure.reason for failure in report.failed] == ["is a link to nothing", "is not a regular file"]
+
+
+def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos, a="one", b="two")
+    run(catalog, photos)
+    write(photos, c="three")
+    listed = scan.list_images
+
+    def list_then_delete(*arguments: Any, **options: Any) -> Iterator[str]:
+        paths = list(listed(*arguments, **options))
+        (photos / "b.jpg").unlink()
+        (photos / "c.jpg").unlink()
+        yield from paths
+
+    monkeypatch.setattr(scan, "list_images", list_then_delete)
+    assert counts(run(catalog, photos)) == (0, 0, 1, 1, 0)
+    assert contents(catalog) == described(a="one")
+
+
+def test_names_that_are_not_utf8(catalog: Catalog, photos: Path) -> None:
+    for name, content in ((b"caf\xe9.jpg", b"one"), (b"\xff.png", b"bad")):
+        with open(os.path.join(os.fsencode(photos), name), "wb") as file:
+            file.write(content)
+    report = run(catalog, photos)
+    assert counts(report) == (1, 0, 0, 0, 1)
+    assert os.fsencode(report.failed[0].path) == os.fsencode(photos) + b"/\xff.png"
+    assert counts(run(catalog, photos)) == (0, 0, 0, 1, 1)
+
+
+def test_dates_beyond_64_bits_of_nanoseconds(catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # NTFS reaches the year 60056; the file systems that tests run on do not.
+    write(photos, a="one")
+    stamp = scan._stamp
+    late = SimpleNamespace(st_size=3, st_mtime_ns=2**64 - 1)
+    monkeypatch.setattr(scan, "_stamp", lambda status: stamp(late))
+    assert counts(run(catalog, photos)) == (1, 0, 0, 0, 0)
+    assert counts(run(catalog, photos)) == (0, 0, 0, 1, 0)

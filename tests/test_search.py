@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_encoder import unit_vectors
+
+from tfvlad.catalog import Catalog
+from tfvlad.config import IndexConfig
+from tfvlad.errors import ConfigError
+from tfvlad.graph import Graph
+from tfvlad.roots import Root
+from tfvlad.search import search_approximately, search_exactly, unit_rows, verify
+from tfvlad.tables import Stamp, to_blob
+
+DIM = 16
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    opened = Catalog.create(str(tmp_path), "abc", DIM, IndexConfig())
+    yield opened
+    opened.close()
+
+
+def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> Graph:
+    """Gives image i the vectors of the rows where `images` is i; descriptor ids follow the images."""
+    with catalog.write() as change:
+        root = change.put_root(Root(-1, "/photos", "../photos"))
+        for image in np.unique(images):
+            views = [(f"view{v}", to_blob(vectors[v])) for v in np.flatnonzero(images == image)]
+            change.put_image(root, f"{image}.jpg", Stamp(1, 1), b"", views)
+    graph = Graph(DIM, IndexConfig())
+    with catalog.read() as snapshot:
+        for block in snapshot.blocks(1000):
+            graph.add(block.descriptors, block.vectors)
+    return graph
+
+
+def test_both_searches_agree_on_random_vectors(catalog: Catalog) -> None:
+    vectors = unit_vectors(3000, DIM)
+    graph = fill(catalog, np.arange(3000), vectors)
+    queries = unit_vectors(100, DIM, seed=1)
+    with catalog.read() as snapshot:
+        exact = search_exactly(snapshot, queries, 10)
+        approximate = search_approximately(graph, snapshot, queries, 10)
+    # The judge: every cosine, sorted; row i became image i + 1.
+    assert np.array_equal(exact.images, np.argsort(-(queries @ vectors.T), axis=1)[:, :10] + 1)
+    assert np.mean(exact.images == approximate.images) > 0.99
+    same = exact.images == approximate.images
+    assert np.allclose(exact.scores[same], approximate.scores[same], atol=1e-6)
+
+
+def test_images_with_many_views_do_not_crowd_others_out(catalog: Catalog) -> None:
+    # Image 1 has 50 views, all nearer to the query than the one view of each of the images 2 to 11.
+    query = np.eye(DIM, dtype=np.float32)[:1]
+    near = unit_rows(query + 0.01 * unit_vectors(50, DIM), DIM)
+    far = unit_rows(query + 2.0 * unit_vectors(10, DIM, seed=1), DIM)
+    vectors = np.concatenate([near, far])
+    graph = fill(catalog, np.array([1] * 50 + list(range(2, 12))), vectors)
+    scores = vectors @ query[0]
+    expected = [1, *(np.argsort(-scores[50:]) + 2).tolist()]
+    with catalog.read() as snapshot:
+        for ranking in (search_exactly(snapshot, query, 5), search_approximately(graph, snapshot, query, 5)):
+            assert ranking.images.tolist() == [expected[:5]]
+            assert ranking.scores[0, 0] == pytest.approx(scores[:50].max())
+        everything = search_approximately(graph, snapshot, query, 20)
+        assert everything.images.tolist() == [expected + [-1] * 9]  # eleven images are all there are
+
+
+def test_a_graph_that_cannot_answer_is_replaced_by_the_exact_search(catalog: Catalog) -> None:
+    graph = fill(catalog, np.arange(20), unit_vectors(20, DIM))
+    with catalog.write() as change:
+        change.remove_images(np.arange(3, 21))
+    graph.remove(np.arange(3, 21))
+    with catalog.read() as snapshot:
+        assert sorted(search_approximately(graph, snapshot, unit_vectors(1, DIM), 5).images.tolist()[0]) == [1, 2]
+
+
+def test_verification_by_hand(catalog: Catalog) -> None:
+    graph = fill(catalog, np.arange(40), unit_vectors(40, DIM))
+    with catalog.read() as snapshot:
+        whole = verify(graph, snapshot, k=5, target_recall=0.99, sample=1000, seed=0)
+        assert (whole.recall, whole.k, whole.queries, whole.target_met) == (1.0, 5, 40, True)
+        # A graph that has lost 30 of 40 images finds every neighbour among the other 10 only.
+        blind = Graph(DIM, IndexConfig())
+        block = snapshot.block_of(np.arange(1, 11))
+        blind.add(block.descriptors, block.vectors)
+        part = verify(blind, snapshot, k=5, target_recall=0.99, sample=1000, seed=0)
+        exact = search_exactly(snapshot, unit_vectors(40, DIM), 6).images
+        kept = sum(np.count_nonzero((row <= 10) & (row != own)) for own, row in enumerate(exact, start=1))
+        assert part.recall == pytest.approx(kept / 200)
+        assert not part.target_met
+
+
+def test_verification_counts_an_equally_near_image(catalog: Catalog) -> None:
+    # 30 equal images: whichever 5 the graph finds, they are as near as any other.
+    graph = fill(catalog, np.arange(30), np.repeat(unit_vectors(1, DIM), 30, axis=0))
+    with catalog.read() as snapshot:
+        assert verify(graph, snapshot, k=5, target_recall=1.0, sample=10, seed=0).recall == 1.0
+
+
+def test_verification_of_nothing(catalog: Catalog) -> None:
+    with catalog.read() as snapshot:
+        result = verify(Graph(DIM, IndexConfig()), snapshot, k=5, target_recall=0.99, sample=10, seed=0)
+    assert (result.recall, result.queries, result.target_met) == (1.0, 0, True)
+
+
+def test_rows_are_brought_to_unit_length() -> None:
+    assert np.allclose(unit_rows([[3, 4], [0, -1e-30]], 2), [[0.6, 0.8], [0, -1]])
+    assert unit_rows(np.empty((0, 2)), 2).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([[1.0, 2.0, 3.0]], r"shape \(n, 2\), got \(1, 3\)"),
+        ([1.0, 2.0], r"shape \(n, 2\), got \(2,\)"),
+        ([[1.0, 0.0], [np.nan, 1.0]], "row 1"),
+        ([[np.inf, 0.0]], "row 0"),
+        ([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], "row 2"),
+    ],
+)
+def test_rows_that_have_no_direction_are_refused(vectors: list[list[float]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        unit_rows(vectors, 2)

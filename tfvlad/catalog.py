@@ -1,0 +1,175 @@
+"""The catalog: one SQLite file that is the truth of an index. Connections, transactions and the writer's lock.
+
+Any number of threads and processes may read while one writes (SQLite's write-ahead log). The queries are in
+`tfvlad.tables`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+import threading
+import urllib.parse
+from collections.abc import Iterator
+
+from tfvlad.config import IndexConfig
+from tfvlad.errors import ArtifactError
+from tfvlad.tables import SCHEMA, Change, Snapshot
+
+FORMAT = 1
+
+_CATALOG = "catalog.sqlite"
+_LOCK = "writer.lock"
+_BUSY_SECONDS = 30
+
+
+class Catalog:
+    """The catalog of one index folder.
+
+    Attributes:
+      folder: the index folder.
+      fingerprint: of the encoder that every descriptor comes from.
+      dim: length of a descriptor.
+      config: how the graph is built and searched.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Opens the catalog of an index folder.
+
+        Raises:
+          ArtifactError: the folder is missing, is no index, or is of a newer format.
+        """
+        self.folder = folder
+        self.path = os.path.join(folder, _CATALOG)
+        if not os.path.isfile(self.path):
+            raise ArtifactError(folder, f"is not an index: there is no file {_CATALOG} in it")
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        try:
+            meta = self._read_meta()
+            self.fingerprint = meta["fingerprint"]
+            self.dim = int(meta["dim"])
+            self.config = IndexConfig(**{f.name: int(meta[f.name]) for f in dataclasses.fields(IndexConfig)})
+        except (KeyError, ValueError) as error:
+            self.close()
+            raise ArtifactError(self.path, "is damaged: its settings are incomplete") from error
+        except ArtifactError:
+            self.close()
+            raise
+
+    @classmethod
+    def create(cls, folder: str, fingerprint: str, dim: int, config: IndexConfig) -> Catalog:
+        """Writes an empty catalog into an existing folder, and opens it."""
+        meta = {"format": FORMAT, "fingerprint": fingerprint, "dim": dim, **dataclasses.asdict(config)}
+        with contextlib.closing(sqlite3.connect(os.path.join(folder, _CATALOG))) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
+            connection.commit()
+        return cls(folder)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Snapshot]:
+        """One consistent state of the catalog, whatever is written meanwhile."""
+        with self._transaction("BEGIN") as connection:
+            yield Snapshot(connection, self.path, self.dim)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Change]:
+        """One change, committed at the end, or not at all where an exception leaves the block."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield Change(connection, self.path, self.dim)
+
+    @contextlib.contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Keeps every other writer out, in this process and in others, until the block ends or the process dies.
+
+        Raises:
+          ArtifactError: there is another writer already.
+        """
+        # An exclusive transaction on an empty database of its own: a lock that is released with its process, on every
+        # system, and that lets the catalog's own transactions stay short.
+        with contextlib.closing(self._connect_lock()) as connection:
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    raise ArtifactError(
+                        self.folder, "is being written to already; try again when that is done"
+                    ) from error
+                raise ArtifactError(self.folder, f"cannot be written to: {error}") from error
+            yield
+
+    def close(self) -> None:
+        """Closes what is idle now, and what is in use as it is given back."""
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _read_meta(self) -> dict[str, str]:
+        with self._transaction("BEGIN") as connection:
+            try:
+                meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+                version = int(meta["format"])
+            except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+                raise ArtifactError(self.path, f"is not the catalog of an index ({error})") from error
+        if version > FORMAT:
+            reason = (
+                f"is of format {version}, newer than the format {FORMAT} that this tfvlad reads; install a newer one"
+            )
+            raise ArtifactError(self.folder, reason)
+        return meta
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection = None
+        try:
+            connection = self._borrow()
+            connection.execute(begin)
+            yield connection
+            connection.commit()
+        except sqlite3.DatabaseError as error:
+            raise ArtifactError(self.path, str(error)) from error
+        finally:
+            if connection is not None:
+                connection.rollback()  # nothing is left to roll back after a commit
+                self._give_back(connection)
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._closed:
+                raise ValueError(f"{self.folder} is closed")
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "mode=rw"
+        if not os.access(self.folder, os.W_OK):
+            # SQLite cannot place its shared memory beside a catalog on a read-only disk. Without a log that another
+            # process writes to, nothing changes the file and none is needed.
+            mode = "mode=ro" if os.path.exists(self.path + "-wal") else "mode=ro&immutable=1"
+        uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(self.path)))}?{mode}"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _connect_lock(self) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(os.path.join(self.folder, _LOCK), timeout=0, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise ArtifactError(self.folder, f"cannot be written to: {error}") from error

@@ -1,0 +1,111 @@
+"""The graph of a catalog: read from `graph.hnsw` where that is genuine, kept current, built anew where it must be."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+
+from tfvlad.atomic import atomic_file
+from tfvlad.catalog import Catalog
+from tfvlad.errors import ArtifactError
+from tfvlad.graph import Graph
+from tfvlad.ranking import block_size
+from tfvlad.tables import GraphRow, Snapshot, State
+
+# A graph with a larger share of removed labels is built anew: they cost memory and time in every search.
+_MOST_DEAD = 0.3
+
+_log = logging.getLogger(__name__)
+
+
+class GraphCache:
+    """Gives threads, one at a time, a graph that agrees with the catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._path = os.path.join(catalog.folder, "graph.hnsw")
+        self._lock = threading.Lock()
+        self._graph: Graph | None = None
+        self._state = State()
+        self._saved: State | None = None  # what the file on disk stands for
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[tuple[Graph, Snapshot]]:
+        """The graph and the very state of the catalog that it stands for; other threads wait for the block's end."""
+        with self._lock:
+            if self._graph is None:
+                self._load()
+            with self._catalog.read() as snapshot:  # opened after loading, so never older than the graph
+                yield self._caught_up(snapshot), snapshot
+
+    def save(self) -> None:
+        """Brings `graph.hnsw` in line with the catalog; for the sole writer."""
+        with self.current() as (graph, _):
+            if self._saved == self._state:
+                return
+            # Recorded before the file takes its place, and the old one forgotten after: at every moment, and after
+            # every crash, the catalog knows the file that is there.
+            with atomic_file(self._path) as temporary:
+                digest = graph.save(temporary)
+                with self._catalog.write() as change:
+                    change.put_graph(digest, GraphRow(self._state, graph.dead))
+            with self._catalog.write() as change:
+                change.forget_other_graphs(digest)
+            self._saved = self._state
+
+    def _load(self) -> None:
+        while True:  # until no writer has replaced the file between the look at its digest and the reading
+            found = self._identity()
+            self._graph = self._load_genuine()
+            if found == self._identity():
+                return
+
+    def _identity(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _load_genuine(self) -> Graph | None:
+        try:
+            with open(self._path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ArtifactError(self._path, f"cannot be read: {error.strerror}") from error
+        with self._catalog.read() as snapshot:
+            row = snapshot.find_graph(digest)
+        if row is None:
+            _log.warning("%s is not the file that the catalog recorded; the graph is built anew", self._path)
+            return None
+        try:
+            graph = Graph.load(self._path, self._catalog.dim, self._catalog.config, row.dead)
+        except RuntimeError as error:
+            _log.warning("%s is not for this hnswlib (%s); the graph is built anew", self._path, error)
+            return None
+        self._state = self._saved = row.state
+        return graph
+
+    def _caught_up(self, snapshot: Snapshot) -> Graph:
+        state = snapshot.state()
+        graph, self._graph = self._graph, None  # whoever interrupts the catching up leaves no half-changed graph
+        if graph is not None and state != self._state:
+            removed = snapshot.removed_since(self._state)
+            if graph.dead + len(removed) <= _MOST_DEAD * (len(graph) + graph.dead):
+                graph.remove(removed)
+            else:
+                graph = None
+        if graph is None:
+            graph = Graph(self._catalog.dim, self._catalog.config, capacity=snapshot.count_descriptors())
+            self._state = State()
+        if state != self._state:
+            for block in snapshot.blocks(block_size(1, self._catalog.dim), after=self._state.last_descriptor):
+                graph.add(block.descriptors, block.vectors)
+        self._graph, self._state = graph, state
+        return graph

@@ -1,0 +1,256 @@
+"""The index: images and their descriptors in a catalog, searched exactly or through a graph."""
+
+from __future__ import annotations
+
+import operator
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfvlad.atomic import atomic_folder
+from tfvlad.catalog import Catalog
+from tfvlad.config import IndexConfig
+from tfvlad.errors import ConfigError, MismatchError
+from tfvlad.graph_cache import GraphCache
+from tfvlad.ranking import Ranking
+from tfvlad.search import Verification, search_approximately, search_exactly, unit_rows, verify
+from tfvlad.sync import SyncReport, synchronise
+from tfvlad.tables import Snapshot
+
+if TYPE_CHECKING:
+    from tfvlad.encoder import Encoder
+    from tfvlad.images import Source
+
+Path = str | os.PathLike[str]
+
+# Below so many descriptors, or where a tenth of them is asked for, the exact search is as fast as the graph.
+_FEW = 1000
+_LARGE_SHARE = 10
+
+_PAGE = 4096
+
+
+class Hit(NamedTuple):
+    """An image that a search found.
+
+    Attributes:
+      path: full path, of the folder as it is now.
+      score: cosine of the query's descriptor and the nearest of the image's.
+      id: the image's id, the same as long as it is in the index.
+    """
+
+    path: str
+    score: float
+    id: int
+
+
+class Index:
+    """Images in one index folder. Threads may search while one synchronises, and processes too."""
+
+    def __init__(self, path: str, catalog: Catalog, encoder: Encoder | None) -> None:
+        """Use `create` or `open`."""
+        self._path = path
+        self._catalog = catalog
+        self._graphs = GraphCache(catalog)
+        self._encoder = encoder
+        self._encoder_lock = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path, encoder: Encoder, config: IndexConfig | None = None) -> Index:
+        """Makes an empty index with its own copy of the encoder.
+
+        Args:
+          path: the index folder; it must not exist, or be an empty folder.
+          encoder: makes every descriptor of the index.
+          config: how the graph is built and searched.
+
+        Raises:
+          ConfigError: there is something at `path` already.
+        """
+        folder = os.fspath(path)
+        if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+            raise ConfigError(f"{folder} exists already; open it, or choose a path where nothing is")
+        with atomic_folder(folder) as temporary:
+            encoder.save(os.path.join(temporary, "encoder"))
+            Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig()).close()
+        return cls.open(folder, encoder)
+
+    @classmethod
+    def open(cls, path: Path, encoder: Encoder | None = None) -> Index:
+        """Opens an index.
+
+        Args:
+          path: the index folder.
+          encoder: the index's encoder where it is loaded already; otherwise the copy in the folder is loaded when it
+            is first needed.
+
+        Raises:
+          ArtifactError: `path` is no index, or of a newer format.
+          MismatchError: `encoder` is not the one that the index was made with.
+        """
+        index = cls(os.fspath(path), Catalog(os.fspath(path)), encoder)
+        try:
+            if encoder is not None:
+                index._check(encoder)
+        except MismatchError:
+            index.close()
+            raise
+        return index
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of every descriptor in the index, loaded when first asked for."""
+        with self._encoder_lock:
+            if self._encoder is None:
+                from tfvlad.encoder import Encoder
+
+                encoder = Encoder.load(os.path.join(self._path, "encoder"))
+                self._check(encoder)
+                self._encoder = encoder
+            return self._encoder
+
+    def sync(
+        self,
+        folders: Path | Iterable[Path],
+        encoder: Encoder | None = None,
+        *,
+        allow_empty: bool = False,
+        retry_failed: bool = False,
+    ) -> SyncReport:
+        """Brings the index in line with folders: adds what is new, updates what changed, removes what is gone.
+
+        Images of folders that were synchronised before and are not named stay. An interrupted call loses the last few
+        images at most; the next one goes on from there.
+
+        Args:
+          folders: one folder or several.
+          encoder: the index's encoder where it is loaded already.
+          allow_empty: where a folder is missing or holds no image any more, remove its images instead of refusing.
+          retry_failed: try files again that failed earlier and have not changed since.
+
+        Raises:
+          ConfigError: a folder is missing or empty, or overlaps one that the index holds.
+          MismatchError: `encoder` is not the one that the index was made with.
+          ArtifactError: something else is writing to the index, or it is damaged.
+        """
+        if encoder is not None:
+            self._check(encoder)
+        if isinstance(folders, str | os.PathLike):
+            folders = [folders]
+        with self._catalog.sole_writer():
+            report = synchronise(
+                self._catalog,
+                (os.fspath(folder) for folder in folders),
+                lambda: encoder or self.encoder,
+                allow_empty,
+                retry_failed,
+            )
+            self._graphs.save()
+        return report
+
+    def search(self, queries: Source | Sequence[Source], k: int = 10, exact: bool = False) -> list[list[Hit]]:
+        """Finds the images most like each query.
+
+        Args:
+          queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, or a sequence of these.
+          k: images to find; fewer are given where the index holds fewer.
+          exact: compare with every descriptor instead of searching the graph.
+
+        Returns:
+          For each query, also for a single one, a list of hits, best first.
+
+        Raises:
+          ImageError: a query cannot be read.
+        """
+        return self.search_descriptors(self.encoder.encode(queries), k, exact)
+
+    def search_descriptors(self, vectors: ArrayLike, k: int = 10, exact: bool = False) -> list[list[Hit]]:
+        """Finds the images most like each descriptor, without the encoder.
+
+        Args:
+          vectors: (n, dim) numbers; L2-normalised here.
+          k: see `search`.
+          exact: see `search`.
+
+        Returns:
+          n lists of hits, best first, equal scores by lower id.
+
+        Raises:
+          ConfigError: another shape, a value that is not finite, or a vector of zeros.
+        """
+        queries = unit_rows(vectors, self._catalog.dim)
+        k = operator.index(k)
+        if k < 0:
+            raise ConfigError(f"k must be 0 or more, got {k}")
+        if k == 0 or not len(queries):
+            return [[] for _ in queries]
+        with self._catalog.read() as snapshot:
+            if exact or not snapshot.has_descriptors(at_least=max(_FEW, _LARGE_SHARE * k + 1)):
+                return self._hits(snapshot, search_exactly(snapshot, queries, k))
+        with self._graphs.current() as (graph, snapshot):
+            return self._hits(snapshot, search_approximately(graph, snapshot, queries, k))
+
+    def verify(self, target_recall: float = 0.99, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
+        """Measures how much of the exact result the graph finds, for a sample of the index's own descriptors.
+
+        Args:
+          target_recall: recall that the caller needs, 0 to 1.
+          k: neighbours of each query.
+          sample: queries, at most.
+          seed: of the sample.
+        """
+        with self._graphs.current() as (graph, snapshot):
+            return verify(graph, snapshot, k, target_recall, sample, seed)
+
+    def images(self) -> Iterator[tuple[int, str, str]]:
+        """Every image by id, as (id, path relative to its folder, full path)."""
+        after = 0
+        while True:
+            with self._catalog.read() as snapshot:
+                page, folders = snapshot.images_page(after, _PAGE), self._folders(snapshot)
+            for after, root, path in page:
+                yield after, path, folders[root] + path
+            if len(page) < _PAGE:
+                return
+
+    def __len__(self) -> int:
+        """The number of images."""
+        with self._catalog.read() as snapshot:
+            return snapshot.count_images()
+
+    def close(self) -> None:
+        """Lets go of the catalog's file; the index cannot be used afterwards."""
+        self._catalog.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, encoder: Encoder) -> None:
+        made_with, given = self._catalog.fingerprint, encoder.fingerprint
+        if given != made_with:
+            raise MismatchError(
+                f"{self._path} was made with the encoder {made_with[:12]}, not {given[:12]}; make a new index for that"
+            )
+
+    def _folders(self, snapshot: Snapshot) -> dict[int, str]:
+        """Each root's folder, with a separator at the end."""
+        return {root.id: os.path.join(root.locate(self._path), "") for root in snapshot.roots()}
+
+    def _hits(self, snapshot: Snapshot, ranking: Ranking) -> list[list[Hit]]:
+        folders = self._folders(snapshot)
+        found = snapshot.locate_images(np.unique(ranking.images[ranking.images >= 0]))
+        paths = {image: folders[root] + path for image, root, path in found}
+        return [
+            [Hit(paths[image], score, image) for score, image in zip(scores, images, strict=True) if image >= 0]
+            for scores, images in zip(ranking.scores.tolist(), ranking.images.tolist(), strict=True)
+        ]
