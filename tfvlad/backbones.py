@@ -92,6 +92,18 @@ def load_backbone(config: EncoderConfig) -> Backbone:
     return Backbone(model, layer, preprocessing, _weights_digest(model))
 
 
+def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
+    """Loads a sub-model that was saved already cut; for an encoder's own `backbone.keras`.
+
+    Raises:
+      ConfigError: the file is not a model.
+    """
+    model = load_network(path, config.weights)
+    _check_input_size(model, config)
+    assert config.layer is not None and config.preprocessing is not None
+    return Backbone(model, config.layer, config.preprocessing, _weights_digest(model))
+
+
 def load_network(backbone: str, weights: str) -> keras.Model:
     """Builds a whole network, without the classifier of the named ones; for the arguments see `EncoderConfig`.
 
@@ -109,7 +121,7 @@ def load_network(backbone: str, weights: str) -> keras.Model:
         network = keras.models.load_model(backbone, compile=False)  # Keras' safe mode: no code in the file is run
     except Exception as error:
         raise ConfigError(f"backbone {backbone}: not a model that Keras can load ({_first_line(error)})") from None
-    shape = network.inputs[0].shape if len(network.inputs) == 1 else ()
+    shape: tuple[int | None, ...] = network.inputs[0].shape if len(network.inputs) == 1 else ()
     if len(shape) != 4 or shape[-1] != 3:
         raise ConfigError(f"backbone {backbone}: the input must be RGB images, (batch, height, width, 3), got {shape}")
     return network
@@ -236,7 +248,7 @@ def _weights_digest(model: keras.Model) -> str:
         digest.update(f"{type(layer).__name__}\n".encode())
         for value in layer.get_weights():
             digest.update(f"{value.shape} {value.dtype}\n".encode())
-            digest.update(np.ascontiguousarray(value))
+            digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
 
 

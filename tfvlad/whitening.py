@@ -36,8 +36,9 @@ class Whitening:
 
     def folded(self) -> tuple[Floats, Floats]:
         """The same map as ``x @ projection - offset``: projection (D, dim) float32, offset (dim,) float32."""
-        projection = np.ascontiguousarray((self.components / np.sqrt(self.variances)[:, np.newaxis]).T)
-        return projection, self.mean @ projection
+        scaled = self.components / np.sqrt(self.variances)[:, np.newaxis]
+        projection = np.ascontiguousarray(scaled.T, np.float32)
+        return projection, np.asarray(self.mean @ projection, np.float32)
 
 
 def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
@@ -63,8 +64,7 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
             f"dim={dim} is too large: the images to fit on differ in only {spanned} directions (are there copies "
             f"among them?); give more images, or dim of {spanned} at most"
         )
-    mean, components = np.float32(pca.mean_), np.float32(pca.components_)
-    return Whitening(np.asarray(mean), np.ascontiguousarray(components), np.float32(variances))
+    return Whitening(*(np.ascontiguousarray(part, np.float32) for part in (pca.mean_, pca.components_, variances)))
 
 
 def check_dim(dim: int, samples: int, vlad_size: int) -> None:

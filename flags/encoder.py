@@ -1,0 +1,116 @@
+"""How images become descriptors: the flags of an `EncoderConfig`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from absl import flags
+
+from tfvlad.config import EncoderConfig, Preprocessing, Resize
+
+_DEFAULT = EncoderConfig()
+
+
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of `encoder_config`."""
+    define_backbone(values)
+    flags.DEFINE_string(
+        "weights",
+        _DEFAULT.weights,
+        "Its weights: imagenet (downloaded by Keras once), a .h5 or .weights.h5 file, or random:SEED. A .keras file "
+        "brings its own.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "layer",
+        _DEFAULT.layer,
+        "The layer whose activations are the local features, by its name or the paper's (conv4_3, inception_4a); see "
+        "`tfvlad layers`. Default: vgg16 block4_conv3, inceptionv3 mixed5.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "preprocessing",
+        _DEFAULT.preprocessing,
+        get_args(Preprocessing),
+        "How the network's training scaled its pixels. Default: the named network's own; a .keras file needs it.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        _DEFAULT.image_size,
+        "Pixels: the side of the square input, or the longest side with --resize=fit.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "resize",
+        _DEFAULT.resize,
+        get_args(Resize),
+        "stretch squashes images to a square (the paper's way), fit keeps their aspect ratio.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("clusters", _DEFAULT.clusters, "Centroids in the codebook.", lower_bound=1, flag_values=values)
+    flags.DEFINE_boolean(
+        "intra_norm", _DEFAULT.intra_norm, "L2-normalise each cluster's residual sum.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "power",
+        _DEFAULT.power,
+        "Exponent of the signed power on the VLAD; 1 leaves it alone.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "dim",
+        _DEFAULT.dim,
+        "Dimensions left by PCA-whitening; 0 keeps the whole VLAD, unwhitened.",
+        lower_bound=0,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "codebook_samples",
+        _DEFAULT.codebook_samples,
+        "Local features to fit the codebook on, at most.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "whitening_samples",
+        _DEFAULT.whitening_samples,
+        "Images to fit the whitening on, at most.",
+        lower_bound=2,
+        flag_values=values,
+    )
+
+
+def define_backbone(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --backbone."""
+    flags.DEFINE_string(
+        "backbone",
+        _DEFAULT.backbone,
+        "The network: vgg16, inceptionv3, or the path of a .keras file.",
+        flag_values=values,
+    )
+
+
+def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
+    """Turns the flags into settings.
+
+    Raises:
+      tfvlad.ConfigError: they do not go together.
+    """
+    return EncoderConfig(
+        backbone=values.backbone,
+        weights=values.weights,
+        layer=values.layer,
+        preprocessing=values.preprocessing,
+        image_size=values.image_size,
+        resize=values.resize,
+        clusters=values.clusters,
+        intra_norm=values.intra_norm,
+        power=values.power,
+        dim=values.dim or None,
+        codebook_samples=values.codebook_samples,
+        whitening_samples=values.whitening_samples,
+    )

@@ -1,0 +1,10 @@
+"""How an encoder is fitted, beside its settings."""
+
+from __future__ import annotations
+
+from absl import flags
+
+
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --seed."""
+    flags.DEFINE_integer("seed", 0, "Makes the result reproducible.", lower_bound=0, flag_values=values)

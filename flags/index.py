@@ -1,0 +1,41 @@
+"""How an index's graph is built and searched: the flags of an `IndexConfig`, and of its synchronisation."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from tfvlad.config import IndexConfig
+
+_DEFAULT = IndexConfig()
+
+
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of `index_config` and of a synchronisation."""
+    flags.DEFINE_integer(
+        "m", _DEFAULT.m, "Links per node of the graph; of a new index.", lower_bound=2, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "ef_construction",
+        _DEFAULT.ef_construction,
+        "Candidates kept while a node is linked; of a new index.",
+        lower_bound=2,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "ef_search",
+        _DEFAULT.ef_search,
+        "Candidates kept while searching: more find more and take longer; of a new index.",
+        lower_bound=2,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "allow_empty", False, "Remove a folder's images from the index when it is gone or empty.", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "retry_failed", False, "Try failed images again although they have not changed.", flag_values=values
+    )
+
+
+def index_config(values: flags.FlagValues = flags.FLAGS) -> IndexConfig:
+    """Turns the flags into settings."""
+    return IndexConfig(m=values.m, ef_construction=values.ef_construction, ef_search=values.ef_search)

@@ -1,0 +1,90 @@
+"""The codebook: a fair, bounded sample of local features, and k-means over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tfvlad.errors import ConfigError
+from tfvlad_kernels import cluster_sums
+
+Floats = npt.NDArray[np.float32]
+
+_FEATURES_PER_IMAGE = 32  # at least, so that a sample of many images needs a bounded number of forward passes
+_SEEDING_SAMPLES = 64  # per centroid: enough for k-means++, whose cost grows with them
+_MOST_ITERATIONS = 100
+_TOLERANCE = 1e-4  # an iteration that lowers the inertia by a smaller share is the last
+
+
+def images_to_sample(images: int, samples: int, seed: int) -> npt.NDArray[np.intp]:
+    """Chooses which images a sample of features is drawn from.
+
+    Returns:
+      (M,) sorted positions: all images, or a random part where even 32 features of each would be too many.
+    """
+    most = max(1, samples // _FEATURES_PER_IMAGE)
+    if images <= most:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
+
+
+class FeatureSample:
+    """Draws the same number of random local features from every image, as many as `samples` allows together."""
+
+    def __init__(self, images: int, samples: int, seed: int) -> None:
+        """Takes how many images will come, how many features to keep at most, and the seed."""
+        self._share = -(-samples // max(images, 1))
+        self._samples = samples
+        self._seed = seed
+        self._drawn: list[tuple[int, Floats]] = []
+
+    def add(self, position: int, features: Floats) -> None:
+        """Draws from one image: its position in the input, and (N, C) float32."""
+        generator = np.random.default_rng((self._seed, position))  # whatever the order in which images arrive
+        chosen = generator.permutation(len(features))[: self._share]
+        self._drawn.append((position, features[np.sort(chosen)]))
+
+    def features(self) -> Floats:
+        """All that was drawn, (S, C) float32, S at most `samples`."""
+        drawn = np.concatenate([features for _, features in sorted(self._drawn, key=lambda one: one[0])])
+        if len(drawn) <= self._samples:
+            return drawn
+        keep = np.random.default_rng(self._seed).permutation(len(drawn))[: self._samples]
+        return np.asarray(drawn[np.sort(keep)])
+
+
+def fit_codebook(features: Floats, clusters: int, seed: int) -> Floats:
+    """k-means: k-means++ seeding (Arthur and Vassilvitskii 2007, scikit-learn's), then Lloyd's iterations.
+
+    The iterations run on the library's own assignment kernel: as fast as a matrix product, and bit for bit the same
+    on any number of threads, which scikit-learn's are not.
+
+    Args:
+      features: (S, C) float32.
+      clusters: K.
+      seed: makes the result reproducible.
+
+    Returns:
+      (K, C) float32 centroids.
+
+    Raises:
+      ConfigError: there are fewer different features than clusters.
+    """
+    from sklearn.cluster import kmeans_plusplus
+
+    if len(features) < clusters:
+        raise ConfigError(f"clusters={clusters} is too many for {len(features)} local features; give more images")
+    generator = np.random.default_rng(seed)
+    part = np.sort(generator.permutation(len(features))[: _SEEDING_SAMPLES * clusters])
+    seeds, _ = kmeans_plusplus(features[part], clusters, random_state=seed)
+    centroids = np.asarray(seeds, np.float32)
+    before = np.inf
+    for _ in range(_MOST_ITERATIONS):
+        counts, sums, inertia = cluster_sums(features, centroids)
+        empty = counts == 0
+        centroids = (sums / np.maximum(counts, 1)[:, np.newaxis]).astype(np.float32)
+        centroids[empty] = features[generator.integers(len(features), size=int(empty.sum()))]
+        if inertia >= before * (1 - _TOLERANCE) and not empty.any():
+            break
+        before = inertia
+    return centroids

@@ -1,0 +1,38 @@
+"""`tfvlad fit`: learns an encoder from folders of images."""
+
+from __future__ import annotations
+
+from absl import flags
+
+import tfvlad
+from tfvlad.commands.failures import report_failures
+from tfvlad.encoder_files import check_target
+from tfvlad.errors import ImageError
+from tfvlad.folders import image_paths
+from tfvlad_flags import artifacts, encoder, fitting, images
+
+OPERANDS = ""
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    images.define(values)
+    artifacts.define_encoder(values)
+    encoder.define(values)
+    fitting.define(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    config = encoder.encoder_config(values)
+    paths = [path for folder in values.images for path in image_paths(folder)]
+    check_target(values.encoder)
+    failures: list[ImageError] = []
+    fitted = tfvlad.Encoder.fit(paths, config, values.seed, on_error=failures.append)
+    fitted.save(values.encoder)
+    config = fitted.config
+    print(
+        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "
+        f"{fitted.dim} dimensions, fitted on {len(paths) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
+    )
+    return report_failures([(failure.path, failure.reason) for failure in failures])

@@ -1,0 +1,33 @@
+"""`tfvlad layers`: what local features a network offers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from absl import flags
+
+from tfvlad.commands.failures import DONE
+from tfvlad.commands.table import table
+from tfvlad_flags import encoder, output
+
+OPERANDS = ""
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    encoder.define_backbone(values)
+    output.define_format(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    from tfvlad.receptive_fields import layer_facts
+
+    facts = layer_facts(values.backbone)
+    if values.format == "json":
+        print(json.dumps([dataclasses.asdict(fact) for fact in facts], indent=2))
+        return DONE
+    head = ("layer", "in the paper", "stride", "receptive field", "channels")
+    print(table(head, [[str(value) for value in dataclasses.astuple(fact)] for fact in facts]))
+    return DONE

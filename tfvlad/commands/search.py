@@ -1,0 +1,60 @@
+"""`tfvlad search`: finds the images that show the same as each query."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+from absl import flags
+
+import tfvlad
+from tfvlad.commands.failures import report_failures
+from tfvlad.commands.queries import encode_queries
+from tfvlad.commands.table import table
+from tfvlad.errors import ConfigError
+from tfvlad.folders import image_paths
+from tfvlad_flags import artifacts, output
+from tfvlad_flags import search as search_flags
+
+OPERANDS = "QUERY... (images, or folders of them)"
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    artifacts.define_index(values)
+    search_flags.define(values)
+    output.define_format(values)
+    output.define_html(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    if not operands:
+        raise ConfigError("which images to search for? give their paths behind the flags")
+    queries = [path for operand in operands for path in _expand(operand)]
+    with tfvlad.Index.open(values.index) as index:
+        found, descriptors, failures = encode_queries(index.encoder, queries)
+        hits = index.search_descriptors(descriptors, values.k, values.exact)
+    if values.format == "json":
+        print(json.dumps([_as_json(query, of_query) for query, of_query in zip(found, hits)], indent=2))
+    else:
+        print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits)))
+    if values.html:
+        from tfvlad.reports.results import QueryResult, write_results
+
+        write_results(values.html, [QueryResult(query, of_query) for query, of_query in zip(found, hits)])
+    return report_failures(failures)
+
+
+def _expand(operand: str) -> list[str]:
+    return image_paths(operand) if os.path.isdir(operand) else [operand]
+
+
+def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
+    return {"query": query, "hits": [{"path": hit.path, "score": round(hit.score, 6)} for hit in hits]}
+
+
+def _as_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
+    rows = [[str(rank), f"{hit.score:.4f}", hit.path] for rank, hit in enumerate(hits, start=1)]
+    return f"{query}\n" + table(("rank", "score", "path"), rows)

@@ -1,0 +1,234 @@
+"""The encoder: backbone, codebook and whitening tied together; fit, encode, save, load."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from tfvlad import images
+from tfvlad.backbones import NAMED, Backbone, load_backbone, load_cut_backbone
+from tfvlad.config import EncoderConfig
+from tfvlad.encoder_files import read_encoder, write_encoder
+from tfvlad.errors import ConfigError, ImageError, MismatchError
+from tfvlad.features import FeatureBatch, FeatureExtractor
+from tfvlad.fitting import Fitting, OnError
+from tfvlad.folders import image_paths
+from tfvlad.images import ImageLoader, Source
+from tfvlad.layers import VLAD, LocalFeatures
+from tfvlad.layers import Whitening as WhiteningLayer
+from tfvlad.whitening import Whitening, check_dim
+from tfvlad_kernels import encode_vlad
+
+Floats = npt.NDArray[np.float32]
+
+
+class Encoder:
+    """Turns images into descriptors: local features, VLAD, PCA-whitening (Ng, Yang and Davis 2015).
+
+    Attributes:
+      config: the settings, with the layer and the preprocessing that were found for them.
+      backbone: the sub-model that gives the local features.
+      codebook: (K, C) float32 centroids.
+      whitening: fitted PCA-whitening, or None where `config.dim` is None.
+      dim: length of a descriptor.
+      fingerprint: hex digest of everything that shapes a descriptor.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, backbone: Backbone, codebook: Floats, whitening: Whitening | None
+    ) -> None:
+        """Ties fitted parts together; `fit` and `load` are the usual ways to get an encoder."""
+        self.config = dataclasses.replace(config, layer=backbone.layer, preprocessing=backbone.preprocessing)
+        self.backbone = backbone
+        self.codebook = codebook
+        self.whitening = whitening
+        self.dim = whitening.dim if whitening else codebook.size
+        self.fingerprint = _fingerprint(self.config, backbone, codebook, whitening)
+        self._extractor = _extractor(self.config, backbone)
+        self._folded = whitening.folded() if whitening else None
+
+    @classmethod
+    def fit(
+        cls,
+        photographs: str | os.PathLike[str] | Iterable[Source],
+        config: EncoderConfig | None = None,
+        seed: int = 0,
+        on_error: OnError | None = None,
+    ) -> Encoder:
+        """Fits the codebook and the whitening.
+
+        Both are fitted on bounded, seeded samples, so time and memory stop growing with the number of images.
+
+        Args:
+          photographs: a folder, or several images (see `encode`).
+          config: settings; the default is VGG16's `block4_conv3` at 448 pixels.
+          seed: makes the result reproducible.
+          on_error: called for each image that cannot be used, which is then left out; None raises instead.
+
+        Raises:
+          ConfigError: a setting does not fit, or there are too few images for `config.dim`.
+          WeightsError: the network's weights cannot be had.
+          ImageError: an image cannot be used, and there is no `on_error`.
+        """
+        config = config or EncoderConfig()
+        sources = _list_sources(photographs)
+        backbone = load_backbone(config)
+        if config.dim is not None:
+            check_dim(config.dim, len(sources), config.clusters * backbone.channels)
+        fitting = Fitting(sources, _extractor(config, backbone), config, seed, on_error)
+        codebook = fitting.codebook()
+        whitening = None if config.dim is None else fitting.whitening(codebook, config.dim)
+        return cls(config, backbone, codebook, whitening)
+
+    def encode(self, sources: Source | Iterable[Source]) -> Floats:
+        """Encodes images; a progress bar shows where it takes long and standard error is a terminal.
+
+        Args:
+          sources: one image or several, also a generator: paths, image files' bytes, or pixels as (H, W, 3) uint8 RGB.
+
+        Returns:
+          (n, dim) float32, unit length, in the order of the input.
+
+        Raises:
+          ImageError: the first image that cannot be encoded.
+        """
+        if isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3):
+            sources = [sources]
+        total = len(sources) if isinstance(sources, Sized) else None
+        rows = []
+        for row in tqdm(self.encode_stream(sources), "Encoding", total, disable=None, delay=2, unit=" images"):
+            if isinstance(row, ImageError):
+                raise row
+            rows.append(row)
+        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def encode_stream(self, sources: Iterable[Source]) -> Iterator[Floats | ImageError]:
+        """Encodes images as they come, reading only a little ahead; a bad image does not stop the rest.
+
+        Args:
+          sources: see `encode`.
+
+        Yields:
+          For each image, in order, its (dim,) float32 descriptor or what is wrong with it.
+        """
+        for window in self._extractor.stream(sources):
+            rows: dict[int, Floats | ImageError] = {}
+            for batch in window:
+                if isinstance(batch, FeatureBatch):
+                    rows.update(zip(batch.positions, self._descriptors(batch.features)))
+                else:
+                    rows.update([batch])
+            for position in sorted(rows):
+                yield rows[position]
+
+    def local_features(self, source: Source) -> Floats:
+        """The map of one image: (h, w, C) float32, unit length per cell.
+
+        Raises:
+          ImageError: the image cannot be used.
+        """
+        (window,) = self._extractor.stream([source])
+        batch = window[0]
+        if not isinstance(batch, FeatureBatch):
+            raise batch[1]
+        features: Floats = batch.features[0].reshape(*batch.grid, -1)
+        return features
+
+    def model(self) -> keras.Model:
+        """The same encoder as one Keras model: (B, H, W, 3) float32, preprocessed -> (B, dim) float32."""
+        config = self.config
+        inputs = keras.Input((None, None, 3), name="images")
+        x = LocalFeatures(name="local_features")(self.backbone.model(inputs))
+        x = VLAD(config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad")(x)
+        if self._folded:
+            x = WhiteningLayer(self.dim, *self._folded, name="whitening")(x)
+        return keras.Model(inputs, x, name="encoder")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the encoder's folder, whole or not at all; an encoder that is already there is replaced.
+
+        Raises:
+          ArtifactError: something else is there.
+        """
+        by_name = self.config.backbone in NAMED and self.config.weights == "imagenet"
+        network = None if by_name else self.backbone.model
+        write_encoder(path, self.config, self.codebook, self.whitening, network, self.fingerprint)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Encoder:
+        """Loads an encoder's folder, checking everything in it first.
+
+        Raises:
+          ArtifactError: the folder is missing, damaged, or of a newer format.
+          WeightsError: the named network's ImageNet weights cannot be had.
+          MismatchError: those weights are not the ones that the encoder was fitted with.
+        """
+        stored = read_encoder(path)
+        if stored.backbone is None:
+            backbone = load_backbone(stored.config)
+        else:
+            backbone = load_cut_backbone(stored.backbone, stored.config)
+        if backbone.channels != stored.codebook.shape[1]:
+            raise MismatchError(
+                f"{os.fsdecode(path)}: the network gives features of {backbone.channels} channels, the codebook has "
+                f"{stored.codebook.shape[1]}"
+            )
+        encoder = cls(stored.config, backbone, stored.codebook, stored.whitening)
+        if encoder.fingerprint != stored.fingerprint:
+            raise MismatchError(
+                f"{os.fsdecode(path)}: this tfvlad, or the weights of {stored.config.backbone} found here, would give "
+                "other descriptors than the encoder was fitted with; fit it anew"
+            )
+        return encoder
+
+    def _descriptors(self, features: Floats) -> Floats:
+        """(B, N, C) float32 local features -> (B, dim) float32 descriptors."""
+        config = self.config
+        vlads = encode_vlad(features, self.codebook, intra_norm=config.intra_norm, power=config.power)
+        if self._folded is None:
+            return vlads
+        projection, offset = self._folded
+        projected = vlads @ projection - offset
+        norms = np.linalg.norm(projected, axis=1, keepdims=True)
+        return np.asarray(projected / np.maximum(norms, np.finfo(np.float32).tiny))
+
+
+def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:
+    loader = ImageLoader(config.image_size, config.resize, backbone.preprocessing)
+    return FeatureExtractor(backbone, loader, config.image_size)
+
+
+def _list_sources(photographs: str | os.PathLike[str] | Iterable[Source]) -> list[Source]:
+    if not isinstance(photographs, str | os.PathLike):
+        sources = list(photographs)
+        if not sources:
+            raise ConfigError("there are no images to fit on")
+        return sources
+    return list(image_paths(photographs))
+
+
+def _fingerprint(config: EncoderConfig, backbone: Backbone, codebook: Floats, whitening: Whitening | None) -> str:
+    digest = hashlib.sha256()
+    shaping: dict[str, Any] = {
+        "preprocessing version": images.VERSION,
+        "backbone": backbone.digest,
+        **{
+            name: getattr(config, name)
+            for name in ("layer", "preprocessing", "image_size", "resize", "intra_norm", "power")
+        },
+    }
+    digest.update(json.dumps(shaping, sort_keys=True).encode())
+    tensors = [codebook, *(dataclasses.astuple(whitening) if whitening else ())]
+    for tensor in tensors:
+        digest.update(f"{tensor.shape} {tensor.dtype}".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
