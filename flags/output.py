@@ -15,3 +15,8 @@ def define_format(values: flags.FlagValues = flags.FLAGS) -> None:
 def define_html(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --html."""
     flags.DEFINE_string("html", None, "Also draw the results as a page, in this file.", flag_values=values)
+
+
+def define_output(values: flags.FlagValues, default: str | None, help_text: str) -> None:
+    """Defines --output."""
+    flags.DEFINE_string("output", default, help_text, flag_values=values)

@@ -121,4 +121,4 @@ def _has_cells(model: keras.Model, height: int, width: int) -> bool:
         shape = model.compute_output_shape((1, height, width, 3))
     except ValueError:  # a window larger than what is left of the image
         return False
-    return min(shape[1:3]) > 0
+    return bool(min(shape[1:3]) > 0)

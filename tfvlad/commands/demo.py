@@ -4,20 +4,68 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
+import shutil
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.evaluate import as_table
 from tfvlad.commands.failures import DONE
-from tfvlad.datasets import DatabaseImage, plain_folder
-from tfvlad.drawings.dataset import draw_dataset
-from tfvlad.errors import WeightsError
+from tfvlad.commands.table import table
 from tfvlad.folders import image_paths
-from tfvlad.metrics import evaluate
-from tfvlad.reports.results import ResultHit, ResultRow, write_results
-from tfvlad_flags import demo as demo_flags
 from tfvlad_flags import fitting, output
 
 OPERANDS = ""
+
+_TRAINED = tfvlad.EncoderConfig(backbone="inceptionv3", layer="mixed0", image_size=224, clusters=64, dim=64)
+# Without training only the first layers, which see edges and colours, tell images apart.
+_UNTRAINED = dataclasses.replace(_TRAINED, weights="random:0", layer="activation_4")
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    output.define_output(values, "tfvlad-demo", "The folder to draw and work in.")
+    fitting.define(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    from tfvlad.commands.figures import as_rows
+    from tfvlad.commands.measuring import measure
+    from tfvlad.drawings.dataset import draw_dataset
+    from tfvlad.reports.results import write_results
+
+    folder = values.output
+    print(f"Drawing covers, and photographs of them, in {folder}", flush=True)
+    drawn = draw_dataset(folder, seed=values.seed)
+    print("Fitting an encoder on the covers and on other photographs of them", flush=True)
+    encoder = _fit(image_paths(drawn.covers) + image_paths(drawn.fitting), values.seed)
+    encoder.save(os.path.join(folder, "encoder"))
+    print("Indexing the covers, and searching for every photograph", flush=True)
+    index_path = os.path.join(folder, "index")
+    shutil.rmtree(index_path, ignore_errors=True)  # of an earlier demo
+    with tfvlad.Index.create(index_path, encoder) as index:
+        index.sync(drawn.covers)
+        measured = measure(index, str(drawn.photographs), "same_name")
+    metrics = as_rows(measured.evaluation)
+    print(f"\n{table(('metric', 'value'), metrics)}\n")
+    page = os.path.abspath(os.path.join(folder, "results.html"))
+    config = encoder.config
+    note = f"{config.backbone} with {config.weights} weights, {config.layer}, {config.image_size} px, {encoder.dim}-D"
+    write_results(page, measured.rows, title="tfvlad demo", notes=[note], metrics=dict(metrics))
+    print(f"Results page: {page}")
+    print(f"Next: tfvlad search --index {index_path} {drawn.photographs / '000.jpg'}")
+    return DONE
+
+
+def _fit(paths: list[str], seed: int) -> tfvlad.Encoder:
+    try:
+        encoder = tfvlad.Encoder.fit(paths, _TRAINED, seed)
+    except tfvlad.WeightsError:
+        print(
+            f"ImageNet weights of {_TRAINED.backbone} cannot be had here: going on with seeded random ones, and an "
+            "earlier layer",
+            flush=True,
+        )
+        return tfvlad.Encoder.fit(paths, _UNTRAINED, seed)
+    print(f"The weights of {_TRAINED.backbone} are ImageNet's", flush=True)
+    return encoder

@@ -10,7 +10,6 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands.failures import report_failures
-from tfvlad.commands.queries import encode_queries
 from tfvlad.commands.table import table
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
@@ -30,6 +29,8 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
+    from tfvlad.commands.queries import encode_queries
+
     if not operands:
         raise ConfigError("which images to search for? give their paths behind the flags")
     queries = [path for operand in operands for path in _expand(operand)]
@@ -41,9 +42,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     else:
         print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits)))
     if values.html:
-        from tfvlad.reports.results import QueryResult, write_results
+        from tfvlad.reports.results import ResultHit, ResultRow, write_results
 
-        write_results(values.html, [QueryResult(query, of_query) for query, of_query in zip(found, hits)])
+        rows = [
+            ResultRow(query, [ResultHit(hit.path, hit.score) for hit in of_query])
+            for query, of_query in zip(found, hits)
+        ]
+        write_results(values.html, rows)
     return report_failures(failures)
 
 

@@ -1,0 +1,5 @@
+"""`python -m tfvlad COMMAND`."""
+
+from tfvlad.commands.main import main
+
+main()
