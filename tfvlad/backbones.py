@@ -39,7 +39,7 @@ _VGG16_ALIASES = {
 # stands for the nth module of that stage. mixed8 only halves the grid, so 5a and 5b are mixed9 and mixed10.
 _INCEPTION_ALIASES = {
     f"inception_{module}": f"mixed{number}"
-    for module, number in zip(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), (0, 1, 3, 4, 5, 6, 7, 9, 10))
+    for module, number in zip(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), (0, 1, 3, 4, 5, 6, 7, 9, 10), strict=True)
 }
 
 NAMED = {

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Sized
 from typing import Any
 
 import keras
@@ -111,7 +111,7 @@ class Encoder:
             rows.append(row)
         return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def encode_stream(self, sources: Iterable[Source]) -> Iterator[Floats | ImageError]:
+    def encode_stream(self, sources: Iterable[Source]) -> Generator[Floats | ImageError]:
         """Encodes images as they come, reading only a little ahead; a bad image does not stop the rest.
 
         Args:
@@ -124,7 +124,7 @@ class Encoder:
             rows: dict[int, Floats | ImageError] = {}
             for batch in window:
                 if isinstance(batch, FeatureBatch):
-                    rows.update(zip(batch.positions, self._descriptors(batch.features)))
+                    rows.update(zip(batch.positions, self._descriptors(batch.features), strict=True))
                 else:
                     rows.update([batch])
             for position in sorted(rows):

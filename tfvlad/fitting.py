@@ -45,7 +45,7 @@ class Fitting:
         chosen = images_to_sample(len(self._sources), config.codebook_samples, self._seed)
         sample = FeatureSample(len(chosen), config.codebook_samples, self._seed)
         for batch in self._batches(chosen, "Codebook"):
-            for position, features in zip(batch.positions, batch.features):
+            for position, features in zip(batch.positions, batch.features, strict=True):
                 sample.add(position, features)
         return fit_codebook(sample.features(), config.clusters, self._seed)
 

@@ -29,7 +29,7 @@ class Measurement:
     failures: list[tuple[str, str]]
 
 
-def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, shown: int = 5) -> Measurement:
+def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, shown: int = 4) -> Measurement:
     """Ranks the whole index for every query of a folder.
 
     Args:
@@ -45,11 +45,12 @@ def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, s
     database = [DatabaseImage(name, path, image) for image, name, path in index.images()]
     dataset = plain_folder(queries, database, rule)
     found, descriptors, failures = encode_queries(index.encoder, dataset.queries)
-    truth = dict(zip(dataset.queries, dataset.ground_truth))
+    truth = dict(zip(dataset.queries, dataset.ground_truth, strict=True))
     rankings, rows = [], []
     for start in range(0, len(found), _BATCH):
-        hits = index.search_descriptors(descriptors[start : start + _BATCH], len(database), exact)
-        for query, of_query in zip(found[start:], hits):
+        batch = slice(start, start + _BATCH)
+        hits = index.search_descriptors(descriptors[batch], len(database), exact)
+        for query, of_query in zip(found[batch], hits, strict=True):
             rankings.append([hit.id for hit in of_query])
             rows.append(ResultRow(query, list(_judged(of_query, truth[query], shown))))
     return Measurement(evaluate(rankings, [truth[query] for query in found]), rows, failures)

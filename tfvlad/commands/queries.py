@@ -25,7 +25,7 @@ def encode_queries(
     """
     found, rows, failures = [], [], []
     stream = tqdm(encoder.encode_stream(paths), "Queries", len(paths), disable=None, delay=2, unit=" images")
-    for path, row in zip(paths, stream):
+    for path, row in zip(paths, stream, strict=True):
         if isinstance(row, ImageError):
             failures.append((path, row.reason))
         else:

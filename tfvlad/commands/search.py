@@ -38,15 +38,15 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         found, descriptors, failures = encode_queries(index.encoder, queries)
         hits = index.search_descriptors(descriptors, values.k, values.exact)
     if values.format == "json":
-        print(json.dumps([_as_json(query, of_query) for query, of_query in zip(found, hits)], indent=2))
+        print(json.dumps([_as_json(query, of_query) for query, of_query in zip(found, hits, strict=True)], indent=2))
     else:
-        print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits)))
+        print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits, strict=True)))
     if values.html:
         from tfvlad.reports.results import ResultHit, ResultRow, write_results
 
         rows = [
             ResultRow(query, [ResultHit(hit.path, hit.score) for hit in of_query])
-            for query, of_query in zip(found, hits)
+            for query, of_query in zip(found, hits, strict=True)
         ]
         write_results(values.html, rows)
     return report_failures(failures)

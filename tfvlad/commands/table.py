@@ -12,7 +12,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     right = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(line, widths, right)
+            cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
         for line in lines
     )
