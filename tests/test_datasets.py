@@ -177,6 +177,11 @@ def test_a_json_name_in_two_indexed_folders_is_refused(tmp_path: Path, queries: 
         plain_folder(queries, indexed(first) + indexed(second, first_id=1), rule)
 
 
+def test_a_missing_json_file_is_told_as_that(tmp_path: Path, queries: Path, database: list[DatabaseImage]) -> None:
+    with pytest.raises(ConfigError, match="there is no file .*absent.json"):
+        plain_folder(queries, database, tmp_path / "absent.json")
+
+
 def test_an_unknown_rule_is_refused(queries: Path, database: list[DatabaseImage]) -> None:
     with pytest.raises(ConfigError, match="same_name, same_folder or the path of a JSON file, got same_nmae"):
         plain_folder(queries, database, "same_nmae")

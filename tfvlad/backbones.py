@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import warnings
-from typing import Any
 
 import keras
 import numpy as np
@@ -38,8 +37,15 @@ _VGG16_ALIASES = {
 # The paper's GoogLeNet and InceptionV3 have the same three stages (strides 8, 16, 32): the nth module of a stage
 # stands for the nth module of that stage. mixed8 only halves the grid, so 5a and 5b are mixed9 and mixed10.
 _INCEPTION_ALIASES = {
-    f"inception_{module}": f"mixed{number}"
-    for module, number in zip(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), (0, 1, 3, 4, 5, 6, 7, 9, 10), strict=True)
+    "inception_3a": "mixed0",
+    "inception_3b": "mixed1",
+    "inception_4a": "mixed3",
+    "inception_4b": "mixed4",
+    "inception_4c": "mixed5",
+    "inception_4d": "mixed6",
+    "inception_4e": "mixed7",
+    "inception_5a": "mixed9",
+    "inception_5b": "mixed10",
 }
 
 NAMED = {
@@ -100,7 +106,8 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
     """
     model = load_network(path, config.weights)
     _check_input_size(model, config)
-    assert config.layer is not None and config.preprocessing is not None
+    if config.layer is None or config.preprocessing is None:
+        raise ConfigError("a stored encoder must name its layer and its preprocessing")
     return Backbone(model, config.layer, config.preprocessing, _weights_digest(model))
 
 
@@ -191,8 +198,8 @@ def _load_named(backbone: str, weights: str) -> keras.Model:
                 return build(weights="imagenet", include_top=False, input_shape=(None, None, 3))
         except Exception as error:
             raise WeightsError(
-                f"ImageNet weights of {backbone} cannot be had ({_first_line(error)}): give --weights=FILE with weights "
-                "fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
+                f"ImageNet weights of {backbone} cannot be had ({_first_line(error)}): give --weights=FILE with "
+                "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
             ) from None
     network = build(weights=None, include_top=False, input_shape=(None, None, 3))
     if weights.startswith("random:"):

@@ -159,6 +159,8 @@ def _without_self(
 
 
 def _read_json(path: Path) -> dict[str, dict[str, list[str]]]:
+    if path.suffix == ".json" and not path.exists():
+        raise ConfigError(f"there is no file {path}")
     if not path.is_file():
         raise ConfigError(f"the rule must be same_name, same_folder or the path of a JSON file, got {path}")
     try:

@@ -159,7 +159,7 @@ def _read_arrays(path: str, shapes: Mapping[str, tuple[int | None, ...]]) -> dic
         raise ArtifactError(path, f"damaged: {error}") from None
     for name, shape in shapes.items():
         array = arrays[name]
-        fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+        fits = len(shape) == array.ndim and all(map(lambda want, got: want in (None, got), shape, array.shape))
         if array.dtype != np.float32 or not fits:
             raise ArtifactError(path, f"{name} must be float32 of shape {shape}, got {array.dtype} {array.shape}")
         if not np.isfinite(array).all():

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tfvlad.codebook import FeatureSample, fit_codebook, images_to_sample
 from tfvlad.config import EncoderConfig
-from tfvlad.errors import ImageError
+from tfvlad.errors import ConfigError, ImageError
 from tfvlad.features import FeatureBatch, FeatureExtractor
 from tfvlad.images import Source
 from tfvlad.whitening import Whitening, check_dim, fit_whitening
@@ -38,15 +38,22 @@ class Fitting:
         self._seed = seed
         self._on_error = on_error
         self._usable = np.ones(len(sources), bool)
+        self._first_error: ImageError | None = None
 
     def codebook(self) -> Floats:
-        """Fits the centroids, (K, C) float32."""
+        """Fits the centroids, (K, C) float32.
+
+        Raises:
+          ConfigError: no image can be used, or they have fewer features than there are to be clusters.
+        """
         config = self._config
         chosen = images_to_sample(len(self._sources), config.codebook_samples, self._seed)
         sample = FeatureSample(len(chosen), config.codebook_samples, self._seed)
         for batch in self._batches(chosen, "Codebook"):
             for position, features in zip(batch.positions, batch.features, strict=True):
                 sample.add(position, features)
+        if not self._usable[chosen].any():
+            raise ConfigError(f"none of the {len(chosen)} images can be used; the first is {self._first_error}")
         return fit_codebook(sample.features(), config.clusters, self._seed)
 
     def whitening(self, codebook: Floats, dim: int) -> Whitening:
@@ -75,5 +82,6 @@ class Fitting:
                     if self._on_error is None:
                         raise error
                     self._usable[chosen[position]] = False
+                    self._first_error = self._first_error or error
                     self._on_error(error)
                     bar.update()

@@ -51,7 +51,7 @@ class VLAD(keras.layers.Layer):  # type: ignore[misc]
         centroids: Floats | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.clusters, self.intra_norm, self.power = clusters, intra_norm, power
         self._given = centroids
 
@@ -97,7 +97,7 @@ class Whitening(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, dim: int, projection: Floats | None = None, offset: Floats | None = None, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.dim = dim
         self._given = (projection, offset)
 

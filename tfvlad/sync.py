@@ -13,8 +13,8 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tfvlad.encoder import Encoder
 
 Result: TypeAlias = NDArray[np.float32] | ImageError  # a (dim,) descriptor, or why there is none
-Results: TypeAlias = Generator[Result, None, None]
 
 _BATCH = 64  # files that one commit holds, at most
 _BATCH_SECONDS = 5.0
@@ -191,7 +190,7 @@ class _RootSync:
         first = next(contents, None)
         if first is not None:
             stream = encoder().encode_stream(itertools.chain((first,), contents))
-            with contextlib.closing(cast(Results, stream)) as results:  # closed, it lets go of `contents`
+            with contextlib.closing(stream) as results:  # closed, it lets go of `contents`
                 for result in results:
                     while not self._queue[0].waits_for_encoder:
                         self._put(self._queue.popleft())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import shutil
 
 from absl import flags
@@ -11,11 +12,13 @@ from absl import flags
 import tfvlad
 from tfvlad.commands.failures import DONE
 from tfvlad.commands.table import table
+from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import fitting, output
 
 OPERANDS = ""
 
+_COVERS = 60
 _TRAINED = tfvlad.EncoderConfig(backbone="inceptionv3", layer="mixed0", image_size=224, clusters=64, dim=64)
 # Without training only the first layers, which see edges and colours, tell images apart.
 _UNTRAINED = dataclasses.replace(_TRAINED, weights="random:0", layer="activation_4")
@@ -31,12 +34,15 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
     from tfvlad.commands.figures import as_rows
     from tfvlad.commands.measuring import measure
-    from tfvlad.drawings.dataset import draw_dataset
+    from tfvlad.drawings.dataset import DrawnDataset, draw_dataset
     from tfvlad.reports.results import write_results
 
-    folder = values.output
+    folder = values.output or os.curdir
+    held = os.listdir(folder) if os.path.lexists(folder) else []
+    if held and not set(DrawnDataset._fields) <= set(held):  # its index and encoder may be anyone's
+        raise ConfigError(f"{folder} is not of an earlier demo; give a folder that is empty or not there yet")
     print(f"Drawing covers, and photographs of them, in {folder}", flush=True)
-    drawn = draw_dataset(folder, seed=values.seed)
+    drawn = draw_dataset(folder, covers=_COVERS, seed=values.seed)
     print("Fitting an encoder on the covers and on other photographs of them", flush=True)
     encoder = _fit(image_paths(drawn.covers) + image_paths(drawn.fitting), values.seed)
     encoder.save(os.path.join(folder, "encoder"))
@@ -53,7 +59,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     note = f"{config.backbone} with {config.weights} weights, {config.layer}, {config.image_size} px, {encoder.dim}-D"
     write_results(page, measured.rows, title="tfvlad demo", notes=[note], metrics=dict(metrics))
     print(f"Results page: {page}")
-    print(f"Next: tfvlad search --index {index_path} {drawn.photographs / '000.jpg'}")
+    query = str(drawn.photographs / "000.jpg")
+    print(f"Next: {shlex.join(['tfvlad', 'search', '--index', index_path, query])}")
     return DONE
 
 

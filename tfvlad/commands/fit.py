@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from absl import flags
 
 import tfvlad
 from tfvlad.commands.failures import report_failures
-from tfvlad.encoder_files import check_target
+from tfvlad.commands.targets import writing
 from tfvlad.errors import ImageError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, encoder, fitting, images
@@ -25,11 +27,16 @@ def define(values: flags.FlagValues) -> None:
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
     config = encoder.encoder_config(values)
-    paths = [path for folder in values.images for path in image_paths(folder)]
+    # An image counts once, whatever folders and links lead to it.
+    paths = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
+
+    from tfvlad.encoder_files import check_target
+
     check_target(values.encoder)
     failures: list[ImageError] = []
-    fitted = tfvlad.Encoder.fit(paths, config, values.seed, on_error=failures.append)
-    fitted.save(values.encoder)
+    fitted = tfvlad.Encoder.fit(paths.values(), config, values.seed, on_error=failures.append)
+    with writing(values.encoder):
+        fitted.save(values.encoder)
     config = fitted.config
     print(
         f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "

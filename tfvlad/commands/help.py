@@ -38,8 +38,10 @@ def _flag_help(flag: flags.Flag[Any]) -> str:
     else:
         title = f"--{flag.name}={flag.flag_type().removeprefix('multi ').upper()}"
     shown = (flag.default_as_str or "").strip("'")
-    default = "" if flag.default in (None, False) else f" [{shown}]"
-    return _entry(title, re.sub("^<.*?>: ", "", flag.help) + default)
+    default = "" if flag.default is None or flag.default is False else f" [{shown}]"
+    # Without the choices and the instructions that absl adds.
+    text = re.sub(r"^<.*?>: |;\s+repeat this option.*", "", flag.help)
+    return _entry(title, text + default)
 
 
 def _entry(title: str, text: str) -> str:

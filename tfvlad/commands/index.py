@@ -9,7 +9,9 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands.failures import report_failures
+from tfvlad.commands.targets import writing
 from tfvlad.errors import ConfigError
+from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, images, output
 from tfvlad_flags import index as index_flags
 
@@ -40,9 +42,16 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
-    encoder = tfvlad.Encoder.load(values.encoder) if values.encoder else None
-    if os.path.exists(values.index):
-        return tfvlad.Index.open(values.index, encoder)
-    if encoder is None:
+    if _is_there(values.index):
+        return tfvlad.Index.open(values.index, tfvlad.Encoder.load(values.encoder) if values.encoder else None)
+    if not values.encoder:
         raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
-    return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))
+    for folder in values.images:
+        image_paths(folder)  # a mistyped folder must not leave an empty index behind
+    encoder = tfvlad.Encoder.load(values.encoder)
+    with writing(values.index):
+        return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))
+
+
+def _is_there(path: str) -> bool:
+    return os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path))

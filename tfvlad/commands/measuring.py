@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import tfvlad
 from tfvlad.commands.queries import encode_queries
 from tfvlad.datasets import DatabaseImage, plain_folder
+from tfvlad.errors import ConfigError
 from tfvlad.metrics import Evaluation, evaluate
 from tfvlad.reports.results import ResultHit, ResultRow
 
@@ -40,12 +42,15 @@ def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, s
       shown: hits that `rows` keeps of each query.
 
     Raises:
-      ConfigError: the folder, or the ground truth, does not fit the index; or no query can be used.
+      ConfigError: the folder, or the ground truth, does not fit the index; or no query with a match can be used.
     """
     database = [DatabaseImage(name, path, image) for image, name, path in index.images()]
     dataset = plain_folder(queries, database, rule)
     found, descriptors, failures = encode_queries(index.encoder, dataset.queries)
     truth = dict(zip(dataset.queries, dataset.ground_truth, strict=True))
+    if not any(truth[query]["ok"] for query in found):
+        path, reason = next(failure for failure in failures if truth[failure[0]]["ok"])
+        raise ConfigError(f"no query of {queries} that has a match can be used; the first is {path}: {reason}")
     rankings, rows = [], []
     for start in range(0, len(found), _BATCH):
         batch = slice(start, start + _BATCH)
@@ -57,6 +62,7 @@ def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, s
 
 
 def _judged(hits: list[tfvlad.Hit], truth: dict[str, list[int]], shown: int) -> Iterator[ResultHit]:
-    asked = [hit for hit in hits if hit.id not in set(truth["junk"])]
-    for hit in asked[:shown]:
-        yield ResultHit(hit.path, hit.score, hit.id in set(truth["ok"]))
+    right, junk = set(truth["ok"]), set(truth["junk"])
+    asked = (hit for hit in hits if hit.id not in junk)
+    for hit in itertools.islice(asked, shown):
+        yield ResultHit(hit.path, hit.score, hit.id in right)

@@ -28,6 +28,8 @@ def encode_queries(
     for path, row in zip(paths, stream, strict=True):
         if isinstance(row, ImageError):
             failures.append((path, row.reason))
+        elif not (np.isfinite(row).all() and row.any()):
+            failures.append((path, "its descriptor is all zeros or not finite"))
         else:
             found.append(path)
             rows.append(row)

@@ -11,6 +11,7 @@ from absl import flags
 import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
+from tfvlad.commands.targets import check_file, writing
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, output
@@ -34,6 +35,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if not operands:
         raise ConfigError("which images to search for? give their paths behind the flags")
     queries = [path for operand in operands for path in _expand(operand)]
+    if values.html:
+        check_file(values.html)
     with tfvlad.Index.open(values.index) as index:
         found, descriptors, failures = encode_queries(index.encoder, queries)
         hits = index.search_descriptors(descriptors, values.k, values.exact)
@@ -48,7 +51,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             ResultRow(query, [ResultHit(hit.path, hit.score) for hit in of_query])
             for query, of_query in zip(found, hits, strict=True)
         ]
-        write_results(values.html, rows)
+        with writing(values.html):
+            write_results(values.html, rows)
     return report_failures(failures)
 
 
