@@ -22,7 +22,7 @@ from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.features import FeatureBatch, FeatureExtractor
 from tfvlad.fitting import Fitting, OnError
 from tfvlad.folders import image_paths
-from tfvlad.images import ImageLoader, Source
+from tfvlad.images import Source, image_loader
 from tfvlad.layers import VLAD, LocalFeatures
 from tfvlad.layers import Whitening as WhiteningLayer
 from tfvlad.whitening import Whitening, check_dim
@@ -44,16 +44,17 @@ class Encoder:
     """
 
     def __init__(
-        self, config: EncoderConfig, backbone: Backbone, codebook: Floats, whitening: Whitening | None
+        self, config: EncoderConfig, extractor: FeatureExtractor, codebook: Floats, whitening: Whitening | None
     ) -> None:
         """Ties fitted parts together; `fit` and `load` are the usual ways to get an encoder."""
+        backbone = extractor.backbone
         self.config = dataclasses.replace(config, layer=backbone.layer, preprocessing=backbone.preprocessing)
         self.backbone = backbone
         self.codebook = codebook
         self.whitening = whitening
         self.dim = whitening.dim if whitening else codebook.size
         self.fingerprint = _fingerprint(self.config, backbone, codebook, whitening)
-        self._extractor = _extractor(self.config, backbone)
+        self._extractor = extractor
         self._folded = whitening.folded() if whitening else None
 
     @classmethod
@@ -84,10 +85,11 @@ class Encoder:
         backbone = load_backbone(config)
         if config.dim is not None:
             check_dim(config.dim, len(sources), config.clusters * backbone.channels)
-        fitting = Fitting(sources, _extractor(config, backbone), config, seed, on_error)
+        extractor = _extractor(config, backbone)
+        fitting = Fitting(sources, extractor, config, seed, on_error)
         codebook = fitting.codebook()
         whitening = None if config.dim is None else fitting.whitening(codebook, config.dim)
-        return cls(config, backbone, codebook, whitening)
+        return cls(config, extractor, codebook, whitening)
 
     def encode(self, sources: Source | Iterable[Source]) -> Floats:
         """Encodes images; a progress bar shows where it takes long and standard error is a terminal.
@@ -182,7 +184,7 @@ class Encoder:
                 f"{os.fsdecode(path)}: the network gives features of {backbone.channels} channels, the codebook has "
                 f"{stored.codebook.shape[1]}"
             )
-        encoder = cls(stored.config, backbone, stored.codebook, stored.whitening)
+        encoder = cls(stored.config, _extractor(stored.config, backbone), stored.codebook, stored.whitening)
         if encoder.fingerprint != stored.fingerprint:
             raise MismatchError(
                 f"{os.fsdecode(path)}: this tfvlad, or the weights of {stored.config.backbone} found here, would give "
@@ -203,7 +205,7 @@ class Encoder:
 
 
 def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:
-    loader = ImageLoader(config.image_size, config.resize, backbone.preprocessing)
+    loader = image_loader(config.image_size, config.resize, backbone.preprocessing)
     return FeatureExtractor(backbone, loader, config.image_size)
 
 

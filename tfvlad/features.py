@@ -41,17 +41,21 @@ class FeatureBatch:
 
 
 class FeatureExtractor:
-    """Runs a backbone over a stream of images."""
+    """Runs a backbone over a stream of images.
+
+    Attributes:
+      backbone: the network.
+    """
 
     def __init__(self, backbone: Backbone, loader: ImageLoader, image_size: int) -> None:
         """Takes a backbone, the loader that prepares its images, and the side in pixels that sets the batch size."""
+        self.backbone = backbone
         model, local = backbone.model, LocalFeatures()
 
         def extract(images: Any) -> tuple[Any, Any]:
             maps = model(images, training=False)
             return local(maps), tf.shape(maps)[1:3]
 
-        self._model = model
         self._loader = loader
         self._has_cells: dict[tuple[int, int], bool] = {}
         self._batch = int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
@@ -97,7 +101,7 @@ class FeatureExtractor:
     def _require_a_cell(self, image: Any, source: Source) -> None:
         height, width, _ = image.shape
         if (height, width) not in self._has_cells:  # asking Keras takes longer than decoding
-            self._has_cells[height, width] = _has_cells(self._model, height, width)
+            self._has_cells[height, width] = _has_cells(self.backbone.model, height, width)
         if not self._has_cells[height, width]:
             raise ImageError(source_name(source), f"{width}x{height} pixels are too few for this layer")
 

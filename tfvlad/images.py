@@ -6,6 +6,7 @@ Everything behind the reading of the file is TensorFlow graph code, so what an e
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -80,6 +81,12 @@ class ImageLoader:
                 return self.from_bytes(tf.constant(data))
         except tf.errors.OpError as error:
             raise ImageError(name, _reason(data, error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def image_loader(image_size: int, resize: Resize, preprocessing: Preprocessing) -> ImageLoader:
+    """The loader for these settings; its graph is traced once in a process."""
+    return ImageLoader(image_size, resize, preprocessing)
 
 
 def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
