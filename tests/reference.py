@@ -35,9 +35,7 @@ def unit(vector: Doubles) -> Doubles:
     return vector / norm if norm > 0 else vector
 
 
-def vlad(
-    features: npt.ArrayLike, centroids: npt.ArrayLike, intra_norm: bool = True, power: float = 1.0
-) -> Doubles:
+def vlad(features: npt.ArrayLike, centroids: npt.ArrayLike, intra_norm: bool = True, power: float = 1.0) -> Doubles:
     """(N, D), (K, D) -> (K*D,): residual sums, then intra-normalisation, then signed power, then L2."""
     sums = residual_sums(features, centroids)
     if intra_norm:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from tfvlad import __version__
 from tfvlad.atomic import atomic_folder
 from tfvlad.config import EncoderConfig
 from tfvlad.errors import ArtifactError, ConfigError
@@ -22,7 +23,7 @@ from tfvlad.whitening import Whitening
 FORMAT = 1
 
 _DESCRIPTION, _CODEBOOK, _WHITENING, _BACKBONE = "encoder.json", "codebook.npz", "whitening.npz", "backbone.keras"
-_PACKAGES = ("tfvlad", "tensorflow", "keras", "numpy", "scikit-learn")
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 Floats = npt.NDArray[np.float32]
 
@@ -78,7 +79,7 @@ def write_encoder(
             "format": FORMAT,
             "fingerprint": fingerprint,
             "config": dataclasses.asdict(config),
-            "versions": {package: version(package) for package in _PACKAGES},
+            "versions": {"tfvlad": __version__, **{package: version(package) for package in _PACKAGES}},
             "sha256": {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))},
         }
         with open(os.path.join(folder, _DESCRIPTION), "w", encoding="utf-8") as file:

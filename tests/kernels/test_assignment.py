@@ -48,11 +48,12 @@ def test_deep_features() -> None:
 
 
 def test_a_codebook_too_large_for_whole_tiles() -> None:
-    # 2^18 scores at a time: 15,000 centroids leave room for 17 features, and 6 divides 12.
+    # 2^18 scores at a time: 15,000 centroids leave room for 17 features, of which 12 make whole blocks.
     generator = np.random.default_rng(0)
-    centroids = np.arange(15_000, dtype=np.float32)[:, np.newaxis]
-    features = generator.integers(0, 15_000, (100, 1)).astype(np.float32)
-    np.testing.assert_array_equal(assign(features, centroids), features[:, 0])
+    centroids = generator.standard_normal((15_000, 16), dtype=np.float32)
+    chosen = generator.integers(0, 15_000, 100)
+    features = centroids[chosen] + generator.standard_normal((100, 16), dtype=np.float32) / 100
+    np.testing.assert_array_equal(assign(features, centroids), chosen)
 
 
 def test_no_features() -> None:

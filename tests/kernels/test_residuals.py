@@ -53,12 +53,12 @@ def test_cluster_sums_of_no_features() -> None:
     assert (counts.sum(), sums.sum(), inertia) == (0, 0, 0)
 
 
-def test_cluster_sums_are_the_same_on_any_number_of_threads() -> None:
+def test_cluster_sums_are_the_same_on_any_number_of_threads(thread_counts: range) -> None:
     generator = np.random.default_rng(0)
     features = generator.standard_normal((5_000, 20), dtype=np.float32)
     centroids = generator.standard_normal((9, 20), dtype=np.float32)
     results = []
-    for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+    for threads in thread_counts:
         numba.set_num_threads(threads)
         results.append(cluster_sums(features, centroids))
     for counts, sums, inertia in results[1:]:

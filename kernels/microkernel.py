@@ -1,0 +1,161 @@
+"""The product at the heart of the assignment, written for the processor's vector registers.
+
+A BLAS product has to write all scores to memory before the best can be chosen, and its threads belong to the whole
+process. Here a block of ROWS features meets a panel of LANES centroids in registers (Goto and van de Geijn 2008,
+"Anatomy of high-performance matrix multiplication", section 6), and the scores of a few rows stay in the cache. A
+score depends on its feature and its centroid alone, never on the batch, the tile or the thread it is computed in.
+
+LLVM's vectoriser does not keep such a block in registers, so it is given vector code for the functions below. Each is
+first written in NumPy: what it means, and what runs with ``NUMBA_DISABLE_JIT=1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.np.arrayobj import make_array
+
+from tfvlad_kernels.emit import compiles_to, load, loop, prefetch_line, splat, store, vector_function
+
+Floats = npt.NDArray[np.float32]
+
+# 6 x 16 floats fill 12 of the 16 registers of AVX2 (24 of NEON's 32); the registers of AVX-512 are twice as wide.
+ROWS = 6
+LANES = 32 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
+HALF_LANES = LANES // 2
+TILE = 20 * ROWS  # features that meet all panels before the next ones do; measured, flat from 48 to 192
+_LINE = 16  # floats
+
+
+def _scorer(lanes: int) -> Callable[[Floats, int, Floats, int, Floats, int], None]:
+    def score(features: Floats, first: int, panels: Floats, panel: int, scores: Floats, slot: int) -> None:
+        """Scores ROWS features against the first lanes of a panel, and asks for the cache a share of those TILE ahead.
+
+        Args:
+          features: (N, D) float32.
+          first: the first of the ROWS features; feature N - 1 stands in for those that would lie beyond it.
+          panels: (P, D + 1, LANES) float32, a centroid in each lane, and below it what its scores start from.
+          panel: which of the P panels.
+          scores: (S, P * LANES) float32; written from column panel * LANES on.
+          slot: the first of the ROWS rows of `scores` to write.
+        """
+        rows = features[np.minimum(np.arange(first, first + ROWS), len(features) - 1)]
+        weights = panels[panel, :, :lanes]
+        column = panel * LANES
+        scores[slot : slot + ROWS, column : column + lanes] = rows @ weights[:-1] + weights[-1]
+
+    vector = ir.VectorType(ir.FloatType(), lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        features, panels, scores = (make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 4))
+        first, panel, slot = args[1], args[3], args[5]
+        intp = first.type
+        count, depth = cgutils.unpack_tuple(builder, features.shape, 2)
+        panel_count, panel_rows, _ = cgutils.unpack_tuple(builder, panels.shape, 3)
+        _, width = cgutils.unpack_tuple(builder, scores.shape, 2)
+        last = builder.sub(count, intp(1))
+        rows = []
+        for r in range(ROWS):
+            row = builder.add(first, intp(r))
+            row = builder.select(builder.icmp_signed("<", row, last), row, last)
+            rows.append(builder.gep(features.data, [builder.mul(row, depth)]))
+        column = builder.mul(panel, intp(LANES))
+        weights = builder.gep(panels.data, [builder.mul(column, panel_rows)])
+        multiply_add = vector_function(builder, "fmuladd", vector, vector, vector, vector)
+        # ROWS features lie ahead, to be fetched by `panel_count` calls: `stride` floats per step of the loop.
+        stride = builder.sdiv(builder.add(panel_count, intp(ROWS - 1)), panel_count)
+        ahead = builder.add(builder.add(first, intp(TILE)), builder.mul(panel, stride))
+        ahead = builder.gep(features.data, [builder.mul(ahead, depth)])
+
+        def step(d: Any, sums: Sequence[Any]) -> list[Any]:
+            prefetch_line(builder, builder.gep(ahead, [builder.mul(d, stride)]))
+            weight = load(builder, builder.gep(weights, [builder.mul(d, intp(LANES))]), vector)
+            values = [splat(builder, builder.load(builder.gep(row, [d])), vector) for row in rows]
+            return [builder.call(multiply_add, [v, weight, s]) for v, s in zip(values, sums, strict=True)]
+
+        start = load(builder, builder.gep(weights, [builder.mul(depth, intp(LANES))]), vector)
+        for r, score in enumerate(loop(builder, depth, 1, [start] * ROWS, step)):
+            cell = builder.add(builder.mul(builder.add(slot, intp(r)), width), column)
+            store(builder, score, builder.gep(scores.data, [cell]))
+        return context.get_dummy_value()
+
+    def typed(_: Any, features: Any, first: Any, panels: Any, panel: Any, scores: Any, slot: Any) -> Any:
+        return types.void(features, types.intp, panels, types.intp, scores, types.intp), generate
+
+    compiles_to(score, typed)
+    return score
+
+
+score_panel = _scorer(LANES)
+score_half_panel = _scorer(HALF_LANES)
+
+
+def best_lane(scores: Floats, slot: int) -> int:
+    """Chooses the best of one feature's scores.
+
+    Args:
+      scores: (S, P * LANES) float32.
+      slot: the row.
+
+    Returns:
+      The lowest position of the largest score, or -1 where that is not finite. NaN counts as smaller than any number.
+    """
+    best = np.fmax.reduce(scores[slot])
+    return int(np.flatnonzero(scores[slot] == best)[0]) if np.isfinite(best) else -1
+
+
+def _generate_best_lane(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    vector, integers = (ir.VectorType(scalar, LANES) for scalar in (ir.FloatType(), ir.IntType(32)))
+    scores = make_array(signature.args[0])(context, builder, args[0])
+    _, width = cgutils.unpack_tuple(builder, scores.shape, 2)
+    row = builder.gep(scores.data, [builder.mul(args[1], width)])
+
+    def step(position: Any, carried: Sequence[Any]) -> list[Any]:
+        best, chosen, positions = carried
+        score = load(builder, builder.gep(row, [position]), vector)
+        better = builder.fcmp_ordered(">", score, best)
+        following = builder.add(positions, ir.Constant(integers, [LANES] * LANES))
+        return [builder.select(better, score, best), builder.select(better, positions, chosen), following]
+
+    smallest = ir.Constant(vector, [float("-inf")] * LANES)
+    none = ir.Constant(integers, [-1] * LANES)
+    positions = ir.Constant(integers, list(range(LANES)))
+    best, chosen, _ = loop(builder, width, LANES, [smallest, none, positions], step)
+    # `best` holds no NaN: it starts from numbers, and no comparison with NaN is true.
+    maximum = vector_function(builder, "vector.reduce.fmax", vector.element, vector)
+    largest = builder.call(maximum, [best], fastmath=["nnan"])
+    ties = builder.select(builder.fcmp_ordered("==", best, splat(builder, largest, vector)), chosen, none)
+    minimum = vector_function(builder, "vector.reduce.umin", integers.element, integers)  # -1 is the largest, unsigned
+    lowest = builder.call(minimum, [ties])
+    finite = builder.fcmp_ordered("<", largest, ir.Constant(largest.type, float("inf")))
+    return builder.select(finite, lowest, ir.Constant(lowest.type, -1))
+
+
+compiles_to(best_lane, lambda _, scores, slot: (types.int32(scores, types.intp), _generate_best_lane))
+
+
+def prefetch(features: Floats, row: int) -> None:
+    """Asks for one of the (N, D) features to be brought into the cache."""
+
+
+def _generate_prefetch(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    features = make_array(signature.args[0])(context, builder, args[0])
+    _, depth = cgutils.unpack_tuple(builder, features.shape, 2)
+    first = builder.gep(features.data, [builder.mul(args[1], depth)])
+
+    def step(d: Any, _: Sequence[Any]) -> list[Any]:
+        prefetch_line(builder, builder.gep(first, [d]))
+        return []
+
+    loop(builder, depth, _LINE, [], step)
+    return context.get_dummy_value()
+
+
+compiles_to(prefetch, lambda _, features, row: (types.void(features, types.intp), _generate_prefetch))
