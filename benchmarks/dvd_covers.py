@@ -47,7 +47,9 @@ def main() -> None:
             cells = [f"{e.recall_at[1]:.2f} / {e.mrr:.2f}" for e in measured.values()]
             print(f"{f'{layer}, {size}':<22}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
             for encoding, e in measured.items():
-                rows.append({"layer": layer, "size": size, "encoding": encoding, "recall@1": e.recall_at[1], "mrr": e.mrr})
+                rows.append(
+                    {"layer": layer, "size": size, "encoding": encoding, "recall@1": e.recall_at[1], "mrr": e.mrr}
+                )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2))
 

@@ -3,7 +3,7 @@
     python benchmarks/vlad.py [--json OUT] [--repetitions 21] [--seed 0]
 
 Prints, for one thread and for all: the median time per image, its ratio to the bare matrix product and to
-`encode_vlad` (medians of the ratios within each round: all contenders run once per round, in turn), and the largest
+`encode_vlad` (medians of the ratios within each round, in which all contenders run once), and the largest
 absolute error of the descriptors against a float64 computation. Install ``tfvlad[bench]`` for all contenders.
 """
 
@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from tfvlad_kernels import encode_vlad
 
 SHAPES = ((784, 512, 100), (3136, 256, 100), (196, 512, 256), (1225, 288, 64))
 BATCH = 16
+PAUSE = 0.05  # seconds; the threads of OpenBLAS and OpenMP spin for a while, in the way of whoever comes next
 PRODUCT, KERNEL = "matrix product", "encode_vlad"
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -165,16 +167,19 @@ def reference(features: Floats, centroids: Floats) -> Floats:
 def compare(
     contenders: dict[str, Contender], expected: Floats, shape: tuple[int, int, int], threads: int, repetitions: int
 ) -> list[Row]:
-    """Runs all contenders in turn, `repetitions` times."""
+    """Runs all contenders, in another order each time, `repetitions` times."""
     errors: dict[str, float | None] = {}
     for name, contender in contenders.items():  # compiles and warms up, too
         result = contender()
         errors[name] = None if name == PRODUCT else float(np.abs(result - expected).max())
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
+    order, generator = list(contenders), random.Random(0)
     for _ in range(repetitions):
-        for name, contender in contenders.items():
+        generator.shuffle(order)  # what the one before leaves in the caches is luck
+        for name in order:
+            time.sleep(PAUSE)
             start = time.perf_counter()
-            contender()
+            contenders[name]()
             rounds[name].append(time.perf_counter() - start)
     seconds = {name: np.array(times) for name, times in rounds.items()}
     return [

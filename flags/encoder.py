@@ -40,6 +40,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         _DEFAULT.image_size,
         "Pixels: the side of the square input, or the longest side with --resize=fit.",
         lower_bound=1,
+        upper_bound=10_000,  # beyond it a single image would not fit into memory
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -103,7 +104,7 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
     return EncoderConfig(
         backbone=values.backbone,
         weights=values.weights,
-        layer=values.layer,
+        layer=values.layer or None,
         preprocessing=values.preprocessing,
         image_size=values.image_size,
         resize=values.resize,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from absl import flags
 
+from tfvlad_flags.required import require
+
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --dataset, --queries and --ground_truth."""
@@ -24,6 +26,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "file.",
         flag_values=values,
     )
+    require("ground_truth", values)
     flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
         ["dataset", "queries"],
         lambda given: bool(given["dataset"] or given["queries"]),

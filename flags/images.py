@@ -9,5 +9,7 @@ from tfvlad_flags.required import require
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --images."""
-    flags.DEFINE_multi_string("images", None, "A folder of images; may be repeated.", flag_values=values)
+    flags.DEFINE_multi_string(
+        "images", None, "A folder of images, with its sub-folders; needed, may be repeated.", flag_values=values
+    )
     require("images", values)

@@ -7,18 +7,25 @@ from absl import flags
 from tfvlad.config import IndexConfig
 
 _DEFAULT = IndexConfig()
+_MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integers
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of `index_config` and of a synchronisation."""
     flags.DEFINE_integer(
-        "m", _DEFAULT.m, "Links per node of the graph; of a new index.", lower_bound=2, flag_values=values
+        "m",
+        _DEFAULT.m,
+        "Links per node of the graph; of a new index.",
+        lower_bound=2,
+        upper_bound=10_000,  # hnswlib's
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "ef_construction",
         _DEFAULT.ef_construction,
         "Candidates kept while a node is linked; of a new index.",
         lower_bound=2,
+        upper_bound=_MOST_CANDIDATES,
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -26,10 +33,14 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         _DEFAULT.ef_search,
         "Candidates kept while searching: more find more and take longer; of a new index.",
         lower_bound=2,
+        upper_bound=_MOST_CANDIDATES,
         flag_values=values,
     )
     flags.DEFINE_boolean(
-        "allow_empty", False, "Remove a folder's images from the index when it is gone or empty.", flag_values=values
+        "allow_empty",
+        False,
+        "Accept a folder that holds no image or, where the index holds some of it, is gone: they leave the index.",
+        flag_values=values,
     )
     flags.DEFINE_boolean(
         "retry_failed", False, "Try failed images again although they have not changed.", flag_values=values

@@ -41,7 +41,7 @@ def pack_codebook(centroids: npt.ArrayLike) -> Codebook:
     """
     rows = as_centroids(centroids)
     clusters, depth = rows.shape
-    panels = np.zeros((-(-clusters // LANES), depth + 1, LANES), np.float32)
+    panels = np.empty((-(-clusters // LANES), depth + 1, LANES), np.float32)
     if not _fill_panels(rows, panels):
         raise_not_finite("centroids", centroids)
     return Codebook(rows, panels)
@@ -72,56 +72,62 @@ def assign(features: npt.ArrayLike, centroids: npt.ArrayLike) -> Labels:
 
 @kernel
 def _fill_panels(centroids: Floats, panels: Floats) -> bool:
-    depth = centroids.shape[1]
+    clusters, depth = centroids.shape
+    panels[-1] = 0
     panels[-1, depth] = -np.inf
     finite = True
-    for k in range(centroids.shape[0]):
-        panel, lane = divmod(k, LANES)
+    for panel in range(panels.shape[0]):
+        first = panel * LANES
+        lanes = min(LANES, clusters - first)
         for d in range(depth):
-            panels[panel, d, lane] = centroids[k, d]
-        panels[panel, depth, lane] = -squared_norm(centroids[k]) / 2
-        finite &= np.isfinite(panels[panel, depth, lane])
+            for lane in range(lanes):
+                panels[panel, d, lane] = centroids[first + lane, d]
+        for lane in range(lanes):
+            panels[panel, depth, lane] = -squared_norm(centroids[first + lane]) / 2
+            finite &= np.isfinite(panels[panel, depth, lane])
     return finite
 
 
 @parallel_kernel
 def label_features(workers: int, counter: Counter, features: Floats, codebook: Codebook, labels: Labels) -> None:
-    """Finds the nearest centroids of (N, D) features in parallel; `labels` (N,) int32 as in `label_range`."""
-    pieces = -(-features.shape[0] // TILE)
+    """Finds the nearest centroids of (N, D) features in parallel; `labels` (N,) int32 as in `label_tile`."""
     for _ in numba.prange(workers):
-        piece = take(counter)
-        while piece < pieces:
-            first = piece * TILE
-            label_range(features, first, codebook, labels[first : first + TILE])
-            piece = take(counter)
+        scores = new_scores(codebook, TILE)
+        tile = scores.shape[0]
+        first = take(counter) * tile
+        while first < labels.shape[0]:
+            label_tile(features, first, codebook, scores, labels[first : first + tile])
+            first = take(counter) * tile
 
 
 @kernel
-def label_range(features: Floats, start: int, codebook: Codebook, labels: Labels) -> bool:
-    """Finds the nearest centroids of consecutive features, tile by tile.
+def new_scores(codebook: Codebook, count: int) -> Floats:
+    """Makes scratch space for `label_tile`, for as many features at a time as split `count` evenly.
+
+    Evenly, because a small last tile would have to read all of the panels, too.
+    """
+    width = codebook.panels.shape[0] * LANES
+    tiles = -(-count // max(1, min(TILE, _MOST_SCORES // width)))
+    rows = -(-count // max(1, tiles))
+    rows = max(ROWS, -(-rows // ROWS) * ROWS)
+    return np.full((rows, width), np.float32(-np.inf))  # -Inf stays in lanes that are never written
+
+
+@kernel
+def label_tile(features: Floats, first: int, codebook: Codebook, scores: Floats, labels: Labels) -> bool:
+    """Finds the nearest centroids of consecutive features.
 
     Args:
       features: (N, D).
-      start: the first feature.
+      first: the first feature.
       codebook: the centroids.
-      labels: (M,) int32, one for each feature from `start` on; written. -1 where a feature is not finite, or its best
-        score overflows.
+      scores: from `new_scores`.
+      labels: (M,) int32, one for each feature from `first` on, at most len(scores); written. -1 where a feature is not
+        finite, or its best score overflows.
 
     Returns:
       Whether all labels are valid.
     """
-    count, width = labels.shape[0], codebook.panels.shape[0] * LANES
-    tiles = -(-count // max(1, min(TILE, _MOST_SCORES // width)))
-    tile = -(-count // max(1, tiles) // ROWS) * ROWS  # even shares: a small last one would read all panels, too
-    scores = np.full((tile, width), np.float32(-np.inf))  # -Inf stays in lanes that are never written
-    valid = True
-    for i in range(tiles):
-        valid &= _label_tile(features, start + i * tile, codebook, scores, labels[i * tile : (i + 1) * tile])
-    return valid
-
-
-@kernel
-def _label_tile(features: Floats, first: int, codebook: Codebook, scores: Floats, labels: Labels) -> bool:
     clusters, panels = codebook.centroids.shape[0], codebook.panels
     for panel in range(panels.shape[0]):
         if clusters - panel * LANES <= HALF_LANES:

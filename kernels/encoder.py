@@ -8,11 +8,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_features, label_range, pack_codebook
+from tfvlad_kernels.assignment import Codebook, Labels, label_features, label_tile, new_scores, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_batch, as_power, raise_not_finite
 from tfvlad_kernels.jit import kernel
 from tfvlad_kernels.normalization import normalize
-from tfvlad_kernels.residuals import sum_residuals
+from tfvlad_kernels.residuals import add_residuals
 from tfvlad_kernels.threads import Counter, parallel_kernel, take, thread_count
 
 Bounds = npt.NDArray[np.intp]
@@ -65,7 +65,7 @@ def encode_vlad(
     else:
         labels = np.empty(len(rows), np.int32)
         label_features(rows, codebook, labels)
-        _encode_labelled_images(rows, bounds, labels, codebook.centroids, bool(intra_norm), power, vlads, finite)
+        _encode_labelled(rows, bounds, labels, codebook.centroids, bool(intra_norm), power, vlads, finite)
     if not finite.all():
         image = int(np.argmin(finite))
         raise_not_finite(f"features[{image}]", features[image])  # type: ignore[index]
@@ -87,15 +87,27 @@ def _encode_images(
     for _ in numba.prange(workers):
         b = take(counter)
         while b < finite.shape[0]:
-            labels = np.empty(bounds[b + 1] - bounds[b], np.int32)
-            finite[b] = label_range(features, bounds[b], codebook, labels) and encode_labelled(
-                features, bounds[b], labels, codebook.centroids, intra_norm, power, vlads[b]
-            )
+            summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b])
+            finite[b] = summed and normalize(vlads[b], intra_norm, power)
             b = take(counter)
 
 
+@kernel
+def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats) -> bool:
+    """Sums the residuals of one image tile by tile, each while it is in the cache; False where one is not finite."""
+    vlad[:] = 0
+    scores = new_scores(codebook, stop - start)
+    labels = np.empty(scores.shape[0], np.int32)
+    for first in range(start, stop, labels.shape[0]):
+        tile = labels[: min(labels.shape[0], stop - first)]
+        if not label_tile(features, first, codebook, scores, tile):
+            return False
+        add_residuals(features, first, codebook.centroids, tile, vlad)
+    return True
+
+
 @parallel_kernel
-def _encode_labelled_images(
+def _encode_labelled(
     workers: int,
     counter: Counter,
     features: Floats,
@@ -110,31 +122,18 @@ def _encode_labelled_images(
     for _ in numba.prange(workers):
         b = take(counter)
         while b < finite.shape[0]:
-            found = labels[bounds[b] : bounds[b + 1]]
-            finite[b] = (found >= 0).all() and encode_labelled(
-                features, bounds[b], found, centroids, intra_norm, power, vlads[b]
-            )
+            image = labels[bounds[b] : bounds[b + 1]]
+            summed = _sum_labelled(features, bounds[b], centroids, image, vlads[b])
+            finite[b] = summed and normalize(vlads[b], intra_norm, power)
             b = take(counter)
 
 
 @kernel
-def encode_labelled(
-    features: Floats, start: int, labels: Labels, centroids: Floats, intra_norm: bool, power: float, vlad: Floats
-) -> bool:
-    """Encodes consecutive features whose nearest centroids are known.
-
-    Args:
-      features: (N, D).
-      start: the first feature.
-      labels: (M,) int32, one for each feature from `start` on.
-      centroids: (K, D).
-      intra_norm: whether to intra-normalise.
-      power: exponent of the signed power.
-      vlad: (K, D) float32, written.
-
-    Returns:
-      Whether all sums are finite; where not, `vlad` is left unnormalised.
-    """
-    squares = np.empty(centroids.shape[0])
-    sum_residuals(features, start, labels, centroids, vlad, squares)
-    return normalize(vlad, squares, intra_norm, power)
+def _sum_labelled(features: Floats, start: int, centroids: Floats, labels: Labels, vlad: Floats) -> bool:
+    """Does what `_sum_image` does for an image whose labels are known."""
+    for label in labels:
+        if label < 0:
+            return False
+    vlad[:] = 0
+    add_residuals(features, start, centroids, labels, vlad)
+    return True

@@ -67,7 +67,7 @@ def raise_not_finite(name: str, values: npt.ArrayLike) -> NoReturn:
     damaged = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(damaged):
         raise ValueError(
-            f"{name} must be finite, got NaN or Inf in {len(damaged)} rows, the first of them {damaged[0]}"
+            f"{name} must be finite, got NaN or Inf in {len(damaged)} of {len(array)} rows, first in row {damaged[0]}"
         )
     raise ValueError(
         f"{name} must be small enough for float32 arithmetic, got magnitudes up to {np.abs(array).max():.3g}"

@@ -31,7 +31,6 @@ ROWS = 6
 LANES = 32 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
 HALF_LANES = LANES // 2
 TILE = 20 * ROWS  # features that meet all panels before the next ones do; measured, flat from 48 to 192
-_LINE = 16  # floats
 
 
 def _scorer(lanes: int) -> Callable[[Floats, int, Floats, int, Floats, int], None]:
@@ -139,23 +138,3 @@ def _generate_best_lane(context: Any, builder: Any, signature: Any, args: Any) -
 
 
 compiles_to(best_lane, lambda _, scores, slot: (types.int32(scores, types.intp), _generate_best_lane))
-
-
-def prefetch(features: Floats, row: int) -> None:
-    """Asks for one of the (N, D) features to be brought into the cache."""
-
-
-def _generate_prefetch(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    features = make_array(signature.args[0])(context, builder, args[0])
-    _, depth = cgutils.unpack_tuple(builder, features.shape, 2)
-    first = builder.gep(features.data, [builder.mul(args[1], depth)])
-
-    def step(d: Any, _: Sequence[Any]) -> list[Any]:
-        prefetch_line(builder, builder.gep(first, [d]))
-        return []
-
-    loop(builder, depth, _LINE, [], step)
-    return context.get_dummy_value()
-
-
-compiles_to(prefetch, lambda _, features, row: (types.void(features, types.intp), _generate_prefetch))

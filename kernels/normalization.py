@@ -15,7 +15,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @kernel
-def normalize(vlad: Floats, squares: Doubles, intra_norm: bool, power: float) -> bool:
+def normalize(vlad: Floats, intra_norm: bool, power: float) -> bool:
     """Normalises one image's residual sums.
 
     Intra-normalisation scales each cluster's residual to unit length (Arandjelovic and Zisserman 2013, section 3.2).
@@ -23,39 +23,41 @@ def normalize(vlad: Floats, squares: Doubles, intra_norm: bool, power: float) ->
 
     Args:
       vlad: (K, D) float32, changed in place.
-      squares: (K,) float64, each cluster's `squared_norm`.
       intra_norm: whether to intra-normalise.
       power: exponent; 1 leaves the values alone.
 
     Returns:
-      Whether all of them were finite; where not, `vlad` is left as it was.
+      Whether all values are finite; where not, they are left as they were.
     """
     factors = np.zeros(vlad.shape[0])
     total = 0.0
     for k in range(vlad.shape[0]):
-        if squares[k] != 0:
-            factors[k] = 1 / np.sqrt(squares[k]) if intra_norm else 1.0
-            total += squares[k] * factors[k] ** 2  # NaN where it is Inf * 0
+        squares = squared_norm(vlad[k])
+        if squares != 0:
+            factors[k] = 1 / np.sqrt(squares) if intra_norm else 1.0
+            total += squares * factors[k] ** 2  # NaN where it is Inf * 0
     if not np.isfinite(total):
         return False
     if power != 1:
-        scale_clusters(vlad, factors)
-        signed_power(vlad.reshape(-1), power)
-        total = squared_norm(vlad.reshape(-1))
-        factors[factors > 0] = 1
+        scale_clusters(vlad, factors, 1.0)
+        total = 0.0
+        for k in range(vlad.shape[0]):
+            signed_power(vlad[k], power)
+            total += squared_norm(vlad[k])
+            factors[k] = 1.0 if factors[k] != 0 else 0.0
     if total > 0:
-        scale_clusters(vlad, factors / np.sqrt(total))
+        scale_clusters(vlad, factors, 1 / np.sqrt(total))
     return True
 
 
 @kernel
-def scale_clusters(vlad: Floats, factors: Doubles) -> None:
-    """Multiplies each cluster's residual by its factor; those with factor 0 are zero already.
+def scale_clusters(vlad: Floats, factors: Doubles, common: float) -> None:
+    """Multiplies each cluster's residual by its factor and by a common one; those with factor 0 are zero already.
 
     In float64: the factor for residuals near float32's smallest number is beyond its largest.
     """
     for k in range(vlad.shape[0]):
-        factor = factors[k]
+        factor = factors[k] * common
         if factor != 0:
             for d in range(vlad.shape[1]):
                 vlad[k, d] = np.float64(vlad[k, d]) * factor

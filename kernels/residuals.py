@@ -6,72 +6,39 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_range, pack_codebook
+from tfvlad_kernels.assignment import Codebook, Labels, label_tile, new_scores, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_features, raise_not_finite
 from tfvlad_kernels.jit import kernel, reduction
-from tfvlad_kernels.microkernel import prefetch
-from tfvlad_kernels.normalization import Doubles, squared_norm
+from tfvlad_kernels.normalization import Doubles
 from tfvlad_kernels.threads import Counter, parallel_kernel, take
 
-Positions = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.intp]
 
-_AHEAD = 2  # features that are on their way to the cache: the processor cannot guess which comes next
 _MOST_BLOCKS = 64  # a block has its own (K, D) float64 sums
 _LEAST_BLOCK = 1024  # features
 
 
 @kernel
-def group_by_label(labels: Labels, clusters: int) -> tuple[Positions, Positions]:
-    """Sorts positions by label, keeping their order within a label.
-
-    Args:
-      labels: (N,) int32, from 0 to K - 1.
-      clusters: K.
-
-    Returns:
-      (N,) positions, and (K + 1,) bounds: those with label k are positions[bounds[k] : bounds[k + 1]].
-    """
-    bounds = np.zeros(clusters + 1, np.intp)
-    for label in labels:
-        bounds[label + 1] += 1
-    for k in range(clusters):
-        bounds[k + 1] += bounds[k]
-    positions, following = np.empty(labels.shape[0], np.intp), bounds[:clusters].copy()
-    for position, label in enumerate(labels):
-        positions[following[label]] = position
-        following[label] += 1
-    return positions, bounds
-
-
-@kernel
-def sum_residuals(
-    features: Floats, start: int, labels: Labels, centroids: Floats, vlad: Floats, squares: Doubles
-) -> None:
-    """Sums x - c over the features of each cluster, in their order.
+def add_residuals(features: Floats, first: int, centroids: Floats, labels: Labels, vlad: Floats) -> None:
+    """Adds x - c of consecutive features to their clusters' sums, in order.
 
     The difference is taken before it is summed: features that equal their centroid leave exactly zero, which
     intra-normalisation keeps; it would blow the rounding of sum(x) - n·c up to unit length.
 
     Args:
       features: (N, D).
-      start: the first feature.
-      labels: (M,) int32, one for each feature from `start` on.
+      first: the first feature.
       centroids: (K, D).
-      vlad: (K, D) float32, written; a row stays in the first-level cache until it is done.
-      squares: (K,) float64, written: each row's squared norm.
+      labels: (M,) int32, one for each feature from `first` on.
+      vlad: (K, D) float32, added to.
     """
-    positions, bounds = group_by_label(labels, centroids.shape[0])
-    for k in range(centroids.shape[0]):
-        vlad[k] = 0
-        for i in range(bounds[k], bounds[k + 1]):
-            prefetch(features, start + positions[min(i + _AHEAD, positions.shape[0] - 1)])
-            row = start + positions[i]
-            for d in range(features.shape[1]):
-                vlad[k, d] += features[row, d] - centroids[k, d]
-        squares[k] = squared_norm(vlad[k])
+    for i in range(labels.shape[0]):
+        k = labels[i]
+        for d in range(features.shape[1]):
+            vlad[k, d] += features[first + i, d] - centroids[k, d]
 
 
-def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[npt.NDArray[np.intp], Doubles, float]:
+def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[Counts, Doubles, float]:
     """Runs one pass of Lloyd's k-means: the new centroids are sums / counts.
 
     Features are summed in blocks whose size follows from N alone, and the blocks in order: the same bits on any
@@ -110,33 +77,36 @@ def _sum_blocks(
     features: Floats,
     codebook: Codebook,
     block: int,
-    counts: Positions,
+    counts: Counts,
     sums: Doubles,
     inertias: Doubles,
 ) -> None:
     for _ in numba.prange(workers):
+        scores = new_scores(codebook, block)
+        labels = np.empty(scores.shape[0], np.int32)
         b = take(counter)
         while b < inertias.shape[0]:
-            first = b * block
-            labels = np.empty(min(block, features.shape[0] - first), np.int32)
-            if label_range(features, first, codebook, labels):
-                inertias[b] = _sum_features(features, first, labels, codebook.centroids, counts[b], sums[b])
-            else:
-                inertias[b] = np.nan
+            stop = min((b + 1) * block, features.shape[0])
+            for first in range(b * block, stop, labels.shape[0]):
+                tile = labels[: min(labels.shape[0], stop - first)]
+                if label_tile(features, first, codebook, scores, tile):
+                    inertias[b] += _add_features(features, first, codebook.centroids, tile, counts[b], sums[b])
+                else:
+                    inertias[b] = np.nan
             b = take(counter)
 
 
 @kernel
-def _sum_features(
-    features: Floats, start: int, labels: Labels, centroids: Floats, counts: Positions, sums: Doubles
+def _add_features(
+    features: Floats, first: int, centroids: Floats, labels: Labels, counts: Counts, sums: Doubles
 ) -> float:
     inertia = 0.0
     for i in range(labels.shape[0]):
         k = labels[i]
         counts[k] += 1
         for d in range(features.shape[1]):
-            sums[k, d] += features[start + i, d]
-        inertia += squared_distance(features[start + i], centroids[k])
+            sums[k, d] += features[first + i, d]
+        inertia += squared_distance(features[first + i], centroids[k])
     return inertia
 
 

@@ -178,7 +178,7 @@ def test_a_json_name_in_two_indexed_folders_is_refused(tmp_path: Path, queries: 
 
 
 def test_a_missing_json_file_is_told_as_that(tmp_path: Path, queries: Path, database: list[DatabaseImage]) -> None:
-    with pytest.raises(ConfigError, match="there is no file .*absent.json"):
+    with pytest.raises(ConfigError, match=r"there is no file .*absent\.json"):
         plain_folder(queries, database, tmp_path / "absent.json")
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfvlad.datasets import DatabaseImage, plain_folder
 from tfvlad.drawings.camera import FRAME_SIZE, homography, outline, photograph
 from tfvlad.drawings.covers import COVER_SIZE, draw_cover
-from tfvlad.datasets import DatabaseImage, plain_folder
 from tfvlad.drawings.dataset import DrawnDataset, draw_dataset
+from tfvlad.drawings.motifs import HEIGHT, MOTIFS, WIDTH, Motif, Palette, mix, star
 from tfvlad.errors import ConfigError
 from tfvlad.folders import list_images
-from tfvlad.drawings.motifs import HEIGHT, MOTIFS, WIDTH, Motif, Palette, mix, star
 
 COVERS = 20
 PALETTE = Palette((10, 10, 10), (60, 60, 60), (120, 120, 120), (200, 50, 50), (250, 250, 250))

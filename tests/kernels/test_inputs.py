@@ -99,7 +99,7 @@ CENTROIDS = np.eye(4, dtype=np.float32)
         (
             lambda: cluster_sums(GOOD[0], CENTROIDS * np.nan),
             ValueError,
-            "centroids must be finite, got NaN or Inf in 4 rows, the first of them 0",
+            "centroids must be finite, got NaN or Inf in 4 of 4 rows, first in row 0",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_refusals(call: Callable[[], Any], error: type[Exception], message: str)
 def test_features_that_are_not_finite_name_their_image(bad: float, dtype: type, images: int) -> None:
     features = np.zeros((images, 9, 4), dtype)
     features[images - 1, 2:4, 1] = bad
-    message = rf"^features\[{images - 1}\] must be finite, got NaN or Inf in 2 rows, the first of them 2$"
+    message = rf"^features\[{images - 1}\] must be finite, got NaN or Inf in 2 of 9 rows, first in row 2$"
     for batch in (features, list(features)):
         with pytest.raises(ValueError, match=message):
             encode_vlad(batch, CENTROIDS)
@@ -133,7 +133,7 @@ def test_infinite_features_where_all_centroids_are_zero() -> None:
 def test_centroids_that_are_not_finite(bad: float) -> None:
     centroids = CENTROIDS.copy()
     centroids[2, 3] = bad
-    with pytest.raises(ValueError, match=r"^centroids must be finite, got NaN or Inf in 1 rows, the first of them 2$"):
+    with pytest.raises(ValueError, match=r"^centroids must be finite, got NaN or Inf in 1 of 4 rows, first in row 2$"):
         encode_vlad(GOOD, centroids)
 
 

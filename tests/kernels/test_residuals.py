@@ -6,23 +6,16 @@ import pytest
 import reference
 
 from tfvlad_kernels import assign, cluster_sums
-from tfvlad_kernels.residuals import group_by_label, sum_residuals
+from tfvlad_kernels.residuals import add_residuals
 
 
-def test_group_by_label_by_hand() -> None:
-    positions, bounds = group_by_label(np.array([2, 0, 2, 3, 0], np.int32), 5)
-    assert positions.tolist() == [1, 4, 0, 2, 3]
-    assert bounds.tolist() == [0, 2, 2, 4, 5, 5]
-
-
-def test_sum_residuals_by_hand() -> None:
-    # From the second feature on: (5, 1) - (4, 0) and (2, 2) - (4, 0) for cluster 1, none for cluster 0.
+def test_add_residuals_by_hand() -> None:
+    # From the second feature on: (5, 1) - (4, 0) and (2, 2) - (4, 0) for cluster 1, on top of (7, 7).
     features = np.array([[9, 9], [5, 1], [2, 2]], np.float32)
     centroids = np.array([[0, 0], [4, 0]], np.float32)
-    vlad, squares = np.full((2, 2), 7, np.float32), np.empty(2)
-    sum_residuals(features, 1, np.array([1, 1], np.int32), centroids, vlad, squares)
-    assert vlad.tolist() == [[0, 0], [-1, 3]]
-    assert squares.tolist() == [0, 10]
+    vlad = np.full((2, 2), 7, np.float32)
+    add_residuals(features, 1, centroids, np.array([1, 1], np.int32), vlad)
+    assert vlad.tolist() == [[7, 7], [6, 10]]
 
 
 def test_cluster_sums_by_hand() -> None:
@@ -84,7 +77,9 @@ def test_lloyd_never_raises_the_inertia() -> None:
 def test_cluster_sums_refuse_what_is_not_finite(bad: float) -> None:
     features = np.zeros((2_000, 2))
     features[1_500, 1] = bad
-    with pytest.raises(ValueError, match="features must be finite, got NaN or Inf in 1 rows, the first of them 1500"):
+    with pytest.raises(
+        ValueError, match="features must be finite, got NaN or Inf in 1 of 2000 rows, first in row 1500"
+    ):
         cluster_sums(features, np.eye(2))
 
 

@@ -29,8 +29,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     config = encoder.encoder_config(values)
     # An image counts once, whatever folders and links lead to it.
     paths = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
-
-    from tfvlad.encoder_files import check_target
+    from tfvlad.encoder_files import check_target  # imports Keras, for which no refusal should wait
 
     check_target(values.encoder)
     failures: list[ImageError] = []

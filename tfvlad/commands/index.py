@@ -46,8 +46,9 @@ def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
         return tfvlad.Index.open(values.index, tfvlad.Encoder.load(values.encoder) if values.encoder else None)
     if not values.encoder:
         raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
-    for folder in values.images:
-        image_paths(folder)  # a mistyped folder must not leave an empty index behind
+    for folder in values.images:  # a mistyped one must not leave an empty index behind
+        if not (values.allow_empty and os.path.isdir(folder)):
+            image_paths(folder)
     encoder = tfvlad.Encoder.load(values.encoder)
     with writing(values.index):
         return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))

@@ -47,24 +47,25 @@ def run(arguments: Sequence[str]) -> int:
       The exit status: 0 done; 1 done, but some inputs failed; 2 wrong usage or unusable input; 130 interrupted.
     """
     name, *rest = arguments or [""]
-    if name in {"help", *_HELP}:
-        print(overview(COMMANDS))
-        return DONE
-    if name == "--version":
-        print(f"tfvlad {tfvlad.__version__}")
-        return DONE
-    if name not in COMMANDS:
-        return _refuse(f"tfvlad: {no_command(name, list(COMMANDS))}")
+    speaker = f"tfvlad {name}" if name in COMMANDS else "tfvlad"
     try:
+        if name in {"help", *_HELP}:
+            print(overview(COMMANDS))
+            return DONE
+        if name == "--version":
+            print(f"tfvlad {tfvlad.__version__}")
+            return DONE
+        if name not in COMMANDS:
+            return _refuse(f"{speaker}: {no_command(name, list(COMMANDS))}")
         return _run_command(name, rest)
     except TfvladError as error:
-        return _refuse(f"tfvlad {name}: {error}")
+        return _refuse(f"{speaker}: {error}")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         return DONE
     except OSError as error:
-        return _refuse(f"tfvlad {name}: {system_error(error)}")
+        return _refuse(f"{speaker}: {system_error(error)}")
     except KeyboardInterrupt:
-        print(f"tfvlad {name}: interrupted", file=sys.stderr)
+        print(f"{speaker}: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -97,6 +98,9 @@ def _prepare_streams() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:  # closed by the caller; its descriptor must not become some other file's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr.flush()
     ours = os.dup(2)
     sys.stderr = open(ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
@@ -115,6 +119,6 @@ def _delivered(status: int) -> int:
     except OSError as error:
         # Python would try again at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        if status != UNUSABLE and not isinstance(error, BrokenPipeError):
             return _refuse(f"tfvlad: standard output: {system_error(error)}")
     return status

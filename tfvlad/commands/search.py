@@ -30,14 +30,14 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.commands.queries import encode_queries
-
     if not operands:
         raise ConfigError("which images to search for? give their paths behind the flags")
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_file(values.html)
     with tfvlad.Index.open(values.index) as index:
+        from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
+
         found, descriptors, failures = encode_queries(index.encoder, queries)
         hits = index.search_descriptors(descriptors, values.k, values.exact)
     if values.format == "json":

@@ -1,0 +1,57 @@
+"""What the tests of the commands look at: exit status, standard output, standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# The broken files of the fixture `broken`, and what is wrong with them.
+REASONS = {
+    "cut.jpg": "a damaged or truncated JPEG",
+    "empty.png": "an empty file",
+    "text.jpg": "not a JPEG, PNG, GIF, BMP or WebP image",
+}
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+def refusal(result: Result) -> str:
+    """The only line of a command that was refused."""
+    assert result.status == 2, result
+    assert result.out == ""
+    assert result.err.count("\n") == 1, result.err
+    assert result.err.endswith("\n")
+    return result.err.strip()
+
+
+def done(result: Result) -> str:
+    """Standard output of a command that had nothing to complain of."""
+    assert (result.status, result.err) == (0, ""), result
+    return result.out
+
+
+def document(result: Result, status: int = 0) -> Any:
+    """The one JSON document on standard output, in JSON's own terms: no NaN."""
+    assert result.status == status, result
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(result.out, parse_constant=refuse)
+
+
+def assert_listed(result: Result, *broken: Path) -> None:
+    """Exactly these broken files are on standard error, each once, with its reason."""
+    assert result.status == 1, result
+    head, *lines = result.err.splitlines()
+    assert head == f"{len(broken)} of the images could not be used:"
+    assert sorted(lines) == [f"  {path}: {REASONS[path.name]}" for path in sorted(broken)]

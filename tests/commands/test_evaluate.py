@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_results import REASONS, Command, assert_listed, document, done, refusal
+
+import tfvlad
+
+
+@pytest.fixture(scope="module")
+def ranking(index: Path, queries: Path) -> list[str]:
+    """The names of all indexed photographs, in the order in which query ``000.jpg`` finds them."""
+    with tfvlad.Index.open(index) as opened:
+        return [Path(hit.path).name for hit in opened.search(queries / "000.jpg", k=8)[0]]
+
+
+def truth(folder: Path, **entries: object) -> Path:
+    path = folder / "truth.json"
+    path.write_text(json.dumps({f"{number}.jpg": entry for number, entry in entries.items()}))
+    return path
+
+
+def test_each_query_finds_its_namesake(command: Command, index: Path, queries: Path) -> None:
+    measured = document(command("evaluate", "--index", index, "--queries", queries, "--format=json"))
+    ones = {"1": 1, "5": 1, "10": 1}
+    assert measured == {"queries": 8, "map": 1, "mrr": 1, "recall_at": ones, "mean_precision_at": ones}
+
+
+def test_figures_from_a_file_of_right_answers(
+    command: Command, index: Path, queries: Path, ranking: list[str], tmp_path: Path
+) -> None:
+    # One query, whose only right answer is the third found, or the second once the first found is junk.
+    # Reciprocal rank 1/2; average precision (0/1 + 1/2) / 2 = 1/4, the trapezoid of the one step in recall;
+    # precision is 0 at 1 and, cut at the last right answer, 1/2 beyond.
+    rule = truth(tmp_path, **{"000": {"ok": [ranking[2]], "junk": [ranking[0]]}})
+    line = ["evaluate", "--index", index, "--queries", queries, "--ground_truth", rule]
+    assert document(command(*line, "--format=json")) == {
+        "queries": 1,
+        "map": 0.25,
+        "mrr": 0.5,
+        "recall_at": {"1": 0, "5": 1, "10": 1},
+        "mean_precision_at": {"1": 0, "5": 0.5, "10": 0.5},
+    }
+    rows = [row.split() for row in done(command(*line, "--exact")).splitlines()]
+    assert rows == [
+        ["metric", "value"],
+        ["queries", "1"],
+        ["mAP", "0.2500"],
+        ["MRR", "0.5000"],
+        ["recall@1", "0.0000"],
+        ["recall@5", "1.0000"],
+        ["recall@10", "1.0000"],
+        ["mP@1", "0.0000"],
+        ["mP@5", "0.5000"],
+        ["mP@10", "0.5000"],
+    ]
+
+
+def test_queries_without_an_answer_are_left_out(
+    command: Command, index: Path, queries: Path, ranking: list[str], tmp_path: Path
+) -> None:
+    rule = truth(tmp_path, **{"000": {"ok": [ranking[0]]}, "001": {"ok": []}})
+    measured = document(
+        command("evaluate", f"--index={index}", f"--queries={queries}", f"--ground_truth={rule}", "--format=json")
+    )
+    assert (measured["queries"], measured["map"], measured["mrr"]) == (1, 1, 1)
+
+
+def test_a_folder_against_itself_leaves_each_image_out(
+    command: Command, encoder: Path, photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    """Two sub-folders of two: of one photograph and its crop, which find each other before anything else."""
+    for number in (1, 2):
+        folder = tmp_path / "pairs" / f"pair{number}"
+        folder.mkdir(parents=True)
+        shutil.copy(photos / f"00{number}.jpg", folder / "whole.jpg")
+        shutil.copy(queries / f"00{number}.jpg", folder / "crop.jpg")
+    pairs, index = tmp_path / "pairs", tmp_path / "index"
+    assert command("index", "--images", pairs, "--encoder", encoder, "--index", index).status == 0
+    line = ["evaluate", "--index", index, "--ground_truth=same_folder", "--format=json"]
+    measured = document(command(*line, "--dataset", pairs))
+    assert (measured["queries"], measured["map"]) == (4, 1)
+    assert document(command(*line, "--queries", pairs)) == measured
+
+
+def test_queries_that_cannot_be_used_are_listed_and_left_out(command: Command, index: Path, broken: Path) -> None:
+    line = ["evaluate", "--index", index, "--queries", broken]
+    measured = command(*line, "--format=json")
+    assert document(measured, status=1)["queries"] == 5
+    assert_listed(measured, *(broken / name for name in REASONS))
+    assert_listed(command(*line), *(broken / name for name in REASONS))
+
+
+def test_no_usable_query_is_a_refusal(command: Command, index: Path, broken: Path) -> None:
+    line = ["evaluate", "--index", index, "--queries", broken, "--format=json"]
+    for photograph in broken.glob("0*.jpg"):
+        photograph.write_text("no picture")
+    assert f"{broken}/000.jpg: not a JPEG, PNG, GIF, BMP or WebP image (and 7 more that cannot" in refusal(
+        command(*line)
+    )
+
+
+def test_means_of_nothing_are_a_refusal(command: Command, index: Path, photos: Path, tmp_path: Path) -> None:
+    """The one query that has a match cannot be read, so the means over the others would be NaN."""
+    (tmp_path / "queries").mkdir()
+    (tmp_path / "queries" / "000.jpg").write_text("no picture")
+    shutil.copy(photos / "001.jpg", tmp_path / "queries" / "stranger.jpg")
+    said = refusal(command("evaluate", "--index", index, "--queries", tmp_path / "queries", "--format=json"))
+    assert said == (
+        f"tfvlad evaluate: no query of {tmp_path}/queries that has a match can be used; the first is "
+        f"{tmp_path}/queries/000.jpg: not a JPEG, PNG, GIF, BMP or WebP image"
+    )

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_results import REASONS, Command, assert_listed, document, done, refusal
+
+import tfvlad
+
+
+def test_each_query_finds_its_photograph_first(command: Command, index: Path, queries: Path, photos: Path) -> None:
+    names = ["005.jpg", "002.jpg"]
+    found = document(command("search", "--index", index, "--format=json", *(queries / name for name in names)))
+    assert [set(one) for one in found] == [{"query", "hits"}] * 2
+    assert [one["query"] for one in found] == [str(queries / name) for name in names]
+    for one, name in zip(found, names, strict=True):
+        assert one["hits"][0]["path"] == str(photos / name)
+        # All eight, fewer than the ten that --k asks for by default, the most alike first.
+        assert sorted(hit["path"] for hit in one["hits"]) == sorted(map(str, photos.iterdir()))
+        scores = [hit["score"] for hit in one["hits"]]
+        assert scores == sorted(scores, reverse=True)
+        assert all(isinstance(score, float) and -1 <= score <= 1 for score in scores)
+        assert all(set(hit) == {"path", "score"} for hit in one["hits"])
+
+
+def test_an_indexed_photograph_is_like_itself(command: Command, index: Path, photos: Path) -> None:
+    (one,) = document(command("search", "--index", index, "--k=1", "--format=json", photos / "004.jpg"))
+    assert [hit["path"] for hit in one["hits"]] == [str(photos / "004.jpg")]
+    assert one["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_table(command: Command, index: Path, queries: Path, photos: Path) -> None:
+    out = done(command("search", "--index", index, "--k=2", queries / "000.jpg", queries / "001.jpg"))
+    first, second = out.removesuffix("\n").split("\n\n")
+    for block, name in ((first, "000.jpg"), (second, "001.jpg")):
+        query, head, *rows = block.splitlines()
+        assert query == str(queries / name)
+        assert head.split() == ["rank", "score", "path"]
+        assert [row.split()[0] for row in rows] == ["1", "2"]
+        assert rows[0].split()[2] == str(photos / name)
+        assert re.fullmatch(r"0\.\d{4}", rows[0].split()[1])
+
+
+def test_a_folder_stands_for_its_images(command: Command, index: Path, queries: Path, photos: Path) -> None:
+    found = document(command("search", queries, photos / "003.jpg", "--index", index, "--k=1", "--format=json"))
+    assert [one["query"] for one in found] == [*map(str, sorted(queries.iterdir())), str(photos / "003.jpg")]
+    assert [Path(one["hits"][0]["path"]).name for one in found[:-1]] == [
+        path.name for path in sorted(queries.iterdir())
+    ]
+
+
+def test_fewer_hits_than_asked_for_where_the_index_holds_fewer(command: Command, index: Path, queries: Path) -> None:
+    for k, hits in ((3, 3), (8, 8), (1_000_000, 8)):
+        found = document(command("search", "--index", index, f"--k={k}", queries / "000.jpg", "--format=json"))
+        assert len(found[0]["hits"]) == hits
+
+
+def test_exact_search_gives_the_same_on_few_images(command: Command, index: Path, queries: Path) -> None:
+    line = ["search", "--index", index, "--k=5", "--format=json", queries]
+    assert document(command(*line, "--exact")) == document(command(*line))
+
+
+def test_queries_that_cannot_be_used_are_listed_and_the_rest_is_searched_for(
+    command: Command, index: Path, broken: Path
+) -> None:
+    line = ["search", "--index", index, "--k=1", broken]
+    searched = command(*line, "--format=json")
+    assert [Path(one["query"]).name for one in document(searched, status=1)] == [f"00{n}.jpg" for n in range(5)]
+    assert_listed(searched, *(broken / name for name in REASONS))
+    assert_listed(command(*line), *(broken / name for name in REASONS))
+
+
+def test_no_usable_query_is_a_refusal(command: Command, index: Path, broken: Path) -> None:
+    said = refusal(command("search", "--index", index, *(broken / name for name in REASONS), "--format=json"))
+    reason = "a damaged or truncated JPEG (and 2 more that cannot be used)"
+    assert said == f"tfvlad search: {broken}/cut.jpg: {reason}"
+
+
+def test_a_query_without_a_direction_is_listed(
+    command: Command, index: Path, queries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_stream = tfvlad.Encoder.encode_stream
+
+    def spoilt(self: tfvlad.Encoder, sources: Iterable[Any]) -> Iterator[Any]:
+        rows = encode_stream(self, sources)
+        yield next(rows)
+        yield next(rows) * 0
+        yield next(rows) * np.float32(np.nan)
+
+    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", spoilt)
+    given = [queries / f"00{number}.jpg" for number in range(3)]
+    searched = command("search", "--index", index, "--format=json", *given)
+    assert [one["query"] for one in document(searched, status=1)] == [str(given[0])]
+    assert searched.err.splitlines()[1:] == [
+        f"  {path}: its descriptor is all zeros or not finite" for path in given[1:]
+    ]
+
+
+def test_results_are_drawn_as_a_page(command: Command, index: Path, queries: Path, tmp_path: Path) -> None:
+    page = tmp_path / "not" / "there" / "yet" / "hits.html"
+    line = ["search", "--index", index, "--k=3", queries / "006.jpg", queries / "007.jpg", "--html", page]
+    searched = command(*line, "--format=json")
+    assert (len(document(searched)), searched.err) == (2, "")
+    html = page.read_text(encoding="utf-8")
+    assert html.count("data:image/jpeg;base64,") == 2 + 2 * 3
+    assert "006.jpg" in html
+    done(command("search", "--index", index, "--k=1", queries / "000.jpg", "--html", page))
+    replaced = page.read_text(encoding="utf-8")
+    assert "006.jpg" not in replaced
+    assert [path.name for path in page.parent.iterdir()] == ["hits.html"]
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_search(
+    command: Command, index: Path, queries: Path, tmp_path: Path, no_encoding: None
+) -> None:
+    (tmp_path / "file").touch()
+    line = ["search", "--index", index, queries / "000.jpg", "--html"]
+    assert refusal(command(*line, tmp_path)) == f"tfvlad search: {tmp_path} is a folder; give the path of a file"
+    said = refusal(command(*line, tmp_path / "file" / "hits.html"))
+    assert said == f"tfvlad search: {tmp_path}/file/hits.html cannot be written: {tmp_path}/file is not a folder"
+
+
+def test_a_folder_without_write_permission_is_refused_before_the_search(
+    command: Command, index: Path, queries: Path, tmp_path: Path, no_encoding: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*, dir: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{dir}/tmpx8")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)  # file modes do not stop the superuser, who may run the tests
+    said = refusal(command("search", "--index", index, queries / "000.jpg", f"--html={tmp_path}/hits.html"))
+    assert said == f"tfvlad search: {tmp_path}/hits.html cannot be written: Permission denied"
