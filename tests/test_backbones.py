@@ -131,3 +131,12 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, caps
     with pytest.raises(WeightsError, match=r"no route to host\).*--weights=random:0.*--backbone=FILE\.keras"):
         load_network("vgg16", "imagenet")
     assert capsys.readouterr().out == ""
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, name="conv")(inputs))
+    model.set_weights([np.full(weight.shape, np.nan) for weight in model.get_weights()])
+    model.save(tmp_path / "nan.keras")
+    with pytest.raises(WeightsError, match="the weights of layer conv hold NaN"):
+        load_backbone(EncoderConfig(backbone=str(tmp_path / "nan.keras"), layer="conv", preprocessing="tf"))

@@ -53,3 +53,9 @@ def test_copies_span_fewer_directions_than_their_number(vlads: np.ndarray) -> No
     copies = np.concatenate([vlads[:6]] * 5)  # 30 rows, 6 different ones: 5 directions about their mean
     with pytest.raises(ConfigError, match=r"differ in only 5 directions .* dim of 5 at most"):
         fit_whitening(copies, 8, seed=0)
+
+
+def test_vlads_that_do_not_differ_are_refused_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(ConfigError, match="differ in only 0 directions"):
+        fit_whitening(np.ones((10, 8), np.float32), 3, seed=0)
+    assert not recwarn.list

@@ -254,6 +254,8 @@ def _weights_digest(model: keras.Model) -> str:
     for layer in model.layers:
         digest.update(f"{type(layer).__name__}\n".encode())
         for value in layer.get_weights():
+            if not np.isfinite(value).all():
+                raise WeightsError(f"the weights of layer {layer.name} hold NaN or infinite values")
             digest.update(f"{value.shape} {value.dtype}\n".encode())
             digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()

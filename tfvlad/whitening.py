@@ -56,7 +56,8 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
 
     check_dim(dim, len(vlads), vlads.shape[1])
     solver = "full" if len(vlads) <= _EXACT_UP_TO else "randomized"
-    pca = PCA(n_components=dim, svd_solver=solver, random_state=seed).fit(vlads)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of VLADs that are all the same, refused below
+        pca = PCA(n_components=dim, svd_solver=solver, random_state=seed).fit(vlads)
     variances = pca.explained_variance_
     spanned = int(np.sum(variances > _NO_VARIANCE * variances[0]))
     if spanned < dim:
