@@ -107,6 +107,17 @@ def test_a_keras_file_needs_a_layer_and_a_preprocessing(tiny: str) -> None:
         load_backbone(EncoderConfig(backbone=tiny, preprocessing="tf", layer="classes"))
 
 
+def test_a_layer_used_twice_stands_for_its_first_use(tmp_path: Path) -> None:
+    inputs = keras.Input((None, None, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
+    outputs = keras.layers.Conv2D(2, 3, name="last")(shared(shared(inputs)))
+    path = str(tmp_path / "shared.keras")
+    keras.Model(inputs, outputs).save(path)
+    backbone = load_backbone(EncoderConfig(backbone=path, layer="shared", preprocessing="tf"))
+    assert len(backbone.model.layers) == 2  # the input, and one use
+    assert [fact.layer for fact in layer_facts(path)] == ["shared"]  # what `last` sees is not known
+
+
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "text.keras"
     path.write_text("hello")

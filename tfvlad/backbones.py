@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
-import hashlib
 import os
 import re
-import sys
-import warnings
 
 import keras
-import numpy as np
 
 from tfvlad.config import EncoderConfig, Preprocessing
-from tfvlad.errors import ConfigError, WeightsError
+from tfvlad.errors import ConfigError
+from tfvlad.weights import build_with_weights, first_line, weights_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +91,7 @@ def load_backbone(config: EncoderConfig) -> Backbone:
     layer, output = find_layer(network, config.backbone, config.layer)
     model = keras.Model(network.inputs[0], output)
     _check_input_size(model, config)
-    return Backbone(model, layer, preprocessing, _weights_digest(model))
+    return Backbone(model, layer, preprocessing, weights_digest(model))
 
 
 def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
@@ -108,7 +104,7 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
     _check_input_size(model, config)
     if config.layer is None or config.preprocessing is None:
         raise ConfigError("a stored encoder must name its layer and its preprocessing")
-    return Backbone(model, config.layer, config.preprocessing, _weights_digest(model))
+    return Backbone(model, config.layer, config.preprocessing, weights_digest(model))
 
 
 def load_network(backbone: str, weights: str) -> keras.Model:
@@ -119,7 +115,7 @@ def load_network(backbone: str, weights: str) -> keras.Model:
       WeightsError: the weights cannot be had.
     """
     if backbone in NAMED:
-        return _load_named(backbone, weights)
+        return build_with_weights(backbone, getattr(keras.applications, NAMED[backbone].application), weights)
     if not backbone.endswith(".keras"):
         raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
     if not os.path.isfile(backbone):
@@ -127,7 +123,7 @@ def load_network(backbone: str, weights: str) -> keras.Model:
     try:
         network = keras.models.load_model(backbone, compile=False)  # Keras' safe mode: no code in the file is run
     except Exception as error:
-        raise ConfigError(f"backbone {backbone}: not a model that Keras can load ({_first_line(error)})") from None
+        raise ConfigError(f"backbone {backbone}: not a model that Keras can load ({first_line(error)})") from None
     shape: tuple[int | None, ...] = network.inputs[0].shape if len(network.inputs) == 1 else ()
     if len(shape) != 4 or shape[-1] != 3:
         raise ConfigError(f"backbone {backbone}: the input must be RGB images, (batch, height, width, 3), got {shape}")
@@ -153,12 +149,9 @@ def map_layers(network: keras.Model, backbone: str) -> dict[str, keras.KerasTens
             number = int(numbered[1] or 0)
             number -= first_numbers.setdefault(kind, number)
             name = f"{kind}_{number}" if number else kind
-        output = layer.output
-        if (
-            isinstance(output, keras.KerasTensor)
-            and len(output.shape) == 4
-            and not isinstance(layer, keras.layers.InputLayer)
-        ):
+        output = layer.output  # of a layer used in several places, the first
+        is_map = isinstance(output, keras.KerasTensor) and len(output.shape) == 4
+        if is_map and not isinstance(layer, keras.layers.InputLayer):
             outputs[name] = output
     return outputs
 
@@ -190,54 +183,6 @@ def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[s
     raise ConfigError(f"layer {wanted!r} is not there{f', did you mean {close[0]!r}?' if close else ';'} {there_are}")
 
 
-def _load_named(backbone: str, weights: str) -> keras.Model:
-    build = getattr(keras.applications, NAMED[backbone].application)
-    if weights == "imagenet":
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
-                return build(weights="imagenet", include_top=False, input_shape=(None, None, 3))
-        except Exception as error:
-            raise WeightsError(
-                f"ImageNet weights of {backbone} cannot be had ({_first_line(error)}): give --weights=FILE with "
-                "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
-            ) from None
-    network = build(weights=None, include_top=False, input_shape=(None, None, 3))
-    if weights.startswith("random:"):
-        _set_random_weights(network, weights.removeprefix("random:"))
-    else:
-        _load_weights(network, weights)
-    return network
-
-
-def _load_weights(network: keras.Model, path: str) -> None:
-    if not path.endswith(".h5"):
-        raise WeightsError(f"weights must be imagenet, random:SEED, or a .h5 or .weights.h5 file, got {path!r}")
-    if not os.path.isfile(path):
-        raise WeightsError(f"weights {path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns of layers that it leaves at their random start
-            network.load_weights(path)
-    except Exception as error:
-        raise WeightsError(
-            f"weights {path}: not the weights of {network.name} without its top ({_first_line(error)})"
-        ) from None
-
-
-def _set_random_weights(network: keras.Model, seed: str) -> None:
-    """He-normal kernels (He et al. 2015), everything else at rest; NumPy's generator makes them alike everywhere."""
-    if not seed.isdecimal():
-        raise WeightsError(f"weights random:SEED needs a whole number as SEED, got {seed!r}")
-    generator = np.random.default_rng(int(seed))
-    for variable in network.weights:
-        kind = variable.path.rsplit("/", 1)[-1]
-        if kind == "kernel":
-            deviation = np.sqrt(2.0 / np.prod(variable.shape[:-1]))
-            variable.assign(generator.standard_normal(variable.shape, np.float32) * np.float32(deviation))
-        else:
-            variable.assign(np.full(variable.shape, kind in ("gamma", "moving_variance"), np.float32))
-
-
 def _check_input_size(model: keras.Model, config: EncoderConfig) -> None:
     sides = tuple(model.inputs[0].shape[1:3])
     if sides == (None, None):
@@ -249,24 +194,8 @@ def _check_input_size(model: keras.Model, config: EncoderConfig) -> None:
         )
 
 
-def _weights_digest(model: keras.Model) -> str:
-    digest = hashlib.sha256()
-    for layer in model.layers:
-        digest.update(f"{type(layer).__name__}\n".encode())
-        for value in layer.get_weights():
-            if not np.isfinite(value).all():
-                raise WeightsError(f"the weights of layer {layer.name} hold NaN or infinite values")
-            digest.update(f"{value.shape} {value.dtype}\n".encode())
-            digest.update(np.ascontiguousarray(value).data)
-    return digest.hexdigest()
-
-
 def _listing(names: list[str], most: int = 40) -> str:
     if len(names) <= most:
         return ", ".join(names)
     plain = [name for name in names if not re.match(r"(conv2d|batch_normalization|activation)", name)]
     return f"{', '.join(plain)} and {len(names) - len(plain)} more; the layers command lists them all"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

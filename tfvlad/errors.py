@@ -18,7 +18,21 @@ class WeightsError(TfvladError):
     """Weights that cannot be had: not downloadable, not found, or not of this network."""
 
 
-class ImageError(TfvladError, ValueError):
+class _FileError(TfvladError):
+    """One file or folder and what is wrong with it.
+
+    Attributes:
+      path: the file or folder, or what stands for it.
+      reason: one line, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ImageError(_FileError, ValueError):
     """One image that cannot be turned into a descriptor.
 
     Attributes:
@@ -26,24 +40,14 @@ class ImageError(TfvladError, ValueError):
       reason: one line, without the path.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
-
-class ArtifactError(TfvladError):
+class ArtifactError(_FileError):
     """An encoder or index folder that is missing, damaged, or of a newer format.
 
     Attributes:
       path: the file or folder.
       reason: one line, without the path.
     """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 class MismatchError(TfvladError):

@@ -43,6 +43,8 @@ def layer_facts(backbone: str) -> list[LayerFacts]:
     seen = _fields(network)
     facts = []
     for name, output in map_layers(network, backbone).items():
+        if id(output) not in seen:  # behind the second use of a layer
+            continue
         stride, field = seen[id(output)]
         facts.append(LayerFacts(name, aliases.get(name, ""), max(stride), max(field), int(output.shape[-1])))
     return facts

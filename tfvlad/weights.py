@@ -1,0 +1,95 @@
+"""A network's weights: ImageNet's, a file's, or seeded random ones; and their digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfvlad.errors import WeightsError
+
+
+def build_with_weights(name: str, build: Callable[..., keras.Model], weights: str) -> keras.Model:
+    """Builds a network of `keras.applications`, without its classifier and for any input size.
+
+    Args:
+      name: what users call the network.
+      build: the function of `keras.applications`.
+      weights: ``imagenet`` (through Keras' own download and cache), ``random:SEED``, or the path of a ``.h5`` or
+        ``.weights.h5`` file.
+
+    Raises:
+      WeightsError: the weights cannot be had; there is never a silent change to others.
+    """
+    if weights == "imagenet":
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
+                return build(weights="imagenet", include_top=False, input_shape=(None, None, 3))
+        except Exception as error:
+            raise WeightsError(
+                f"ImageNet weights of {name} cannot be had ({first_line(error)}): give --weights=FILE with "
+                "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
+            ) from None
+    network = build(weights=None, include_top=False, input_shape=(None, None, 3))
+    if weights.startswith("random:"):
+        _set_random(network, weights.removeprefix("random:"))
+    else:
+        _load_file(network, weights)
+    return network
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 of the kinds of a model's layers and of all their weights.
+
+    Raises:
+      WeightsError: a weight is NaN or infinite.
+    """
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        digest.update(f"{type(layer).__name__}\n".encode())
+        for value in layer.get_weights():
+            if not np.isfinite(value).all():
+                raise WeightsError(f"the weights of layer {layer.name} hold NaN or infinite values")
+            digest.update(f"{value.shape} {value.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def _load_file(network: keras.Model, path: str) -> None:
+    if not path.endswith(".h5"):
+        raise WeightsError(f"weights must be imagenet, random:SEED, or a .h5 or .weights.h5 file, got {path!r}")
+    if not os.path.isfile(path):
+        raise WeightsError(f"weights {path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it leaves at their random start
+            network.load_weights(path)
+    except Exception as error:
+        raise WeightsError(
+            f"weights {path}: not the weights of {network.name} without its top ({first_line(error)})"
+        ) from None
+
+
+def _set_random(network: keras.Model, seed: str) -> None:
+    """He-normal kernels (He et al. 2015), everything else at rest; NumPy's generator makes them alike everywhere."""
+    if not seed.isdecimal():
+        raise WeightsError(f"weights random:SEED needs a whole number as SEED, got {seed!r}")
+    generator = np.random.default_rng(int(seed))
+    for variable in network.weights:
+        kind = variable.path.rsplit("/", 1)[-1]
+        if kind == "kernel":
+            deviation = np.sqrt(2.0 / np.prod(variable.shape[:-1]))
+            variable.assign(generator.standard_normal(variable.shape, np.float32) * np.float32(deviation))
+        else:
+            variable.assign(np.full(variable.shape, kind in ("gamma", "moving_variance"), np.float32))
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, cut to one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
