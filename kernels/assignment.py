@@ -63,10 +63,16 @@ def assign(features: npt.ArrayLike, centroids: npt.ArrayLike) -> Labels:
     """
     codebook = pack_codebook(centroids)
     rows = as_features(features, codebook.centroids.shape[1])
-    labels = np.empty(len(rows), np.int32)
-    label_features(rows, codebook, labels)
+    labels = label_features(rows, codebook)
     if len(labels) and labels.min() < 0:
         raise_not_finite("features", features)
+    return labels
+
+
+def label_features(features: Floats, codebook: Codebook) -> Labels:
+    """Finds the nearest centroids of (N, D) features in parallel: (N,) int32, with -1 as in `label_tile`."""
+    labels = np.empty(len(features), np.int32)
+    _label_tiles(-(-len(features) // TILE), features, codebook, labels)
     return labels
 
 
@@ -89,15 +95,17 @@ def _fill_panels(centroids: Floats, panels: Floats) -> bool:
 
 
 @parallel_kernel
-def label_features(workers: int, counter: Counter, features: Floats, codebook: Codebook, labels: Labels) -> None:
-    """Finds the nearest centroids of (N, D) features in parallel; `labels` (N,) int32 as in `label_tile`."""
+def _label_tiles(
+    workers: int, counter: Counter, tiles: int, features: Floats, codebook: Codebook, labels: Labels
+) -> None:
     for _ in numba.prange(workers):
         scores = new_scores(codebook, TILE)
-        tile = scores.shape[0]
-        first = take(counter) * tile
-        while first < labels.shape[0]:
-            label_tile(features, first, codebook, scores, labels[first : first + tile])
-            first = take(counter) * tile
+        tile = take(counter)
+        while tile < tiles:
+            stop = min((tile + 1) * TILE, labels.shape[0])
+            for first in range(tile * TILE, stop, scores.shape[0]):
+                label_tile(features, first, codebook, scores, labels[first : min(first + scores.shape[0], stop)])
+            tile = take(counter)
 
 
 @kernel

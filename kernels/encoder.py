@@ -61,11 +61,10 @@ def encode_vlad(
     threads = thread_count()
     rounds = -(-images // threads)
     if images >= _LEAST_BALANCE * threads * rounds:
-        _encode_images(rows, bounds, codebook, bool(intra_norm), power, vlads, finite)
+        _encode_images(images, rows, bounds, codebook, bool(intra_norm), power, vlads, finite)
     else:
-        labels = np.empty(len(rows), np.int32)
-        label_features(rows, codebook, labels)
-        _encode_labelled(rows, bounds, labels, codebook.centroids, bool(intra_norm), power, vlads, finite)
+        labels = label_features(rows, codebook)
+        _encode_labelled(images, rows, bounds, labels, codebook.centroids, bool(intra_norm), power, vlads, finite)
     if not finite.all():
         image = int(np.argmin(finite))
         raise_not_finite(f"features[{image}]", features[image])  # type: ignore[index]
@@ -76,6 +75,7 @@ def encode_vlad(
 def _encode_images(
     workers: int,
     counter: Counter,
+    images: int,
     features: Floats,
     bounds: Bounds,
     codebook: Codebook,
@@ -86,7 +86,7 @@ def _encode_images(
 ) -> None:
     for _ in numba.prange(workers):
         b = take(counter)
-        while b < finite.shape[0]:
+        while b < images:
             summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b])
             finite[b] = summed and normalize(vlads[b], intra_norm, power)
             b = take(counter)
@@ -110,6 +110,7 @@ def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad
 def _encode_labelled(
     workers: int,
     counter: Counter,
+    images: int,
     features: Floats,
     bounds: Bounds,
     labels: Labels,
@@ -121,9 +122,9 @@ def _encode_labelled(
 ) -> None:
     for _ in numba.prange(workers):
         b = take(counter)
-        while b < finite.shape[0]:
-            image = labels[bounds[b] : bounds[b + 1]]
-            summed = _sum_labelled(features, bounds[b], centroids, image, vlads[b])
+        while b < images:
+            found = labels[bounds[b] : bounds[b + 1]]
+            summed = _sum_labelled(features, bounds[b], centroids, found, vlads[b])
             finite[b] = summed and normalize(vlads[b], intra_norm, power)
             b = take(counter)
 

@@ -64,7 +64,7 @@ def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[Cou
     counts = np.zeros((blocks, clusters), np.intp)
     sums = np.zeros((blocks, clusters, depth))
     inertias = np.zeros(blocks)
-    _sum_blocks(rows, codebook, block, counts, sums, inertias)
+    _sum_blocks(blocks, rows, codebook, block, counts, sums, inertias)
     if not np.isfinite(inertias).all():
         raise_not_finite("features", features)
     return counts.sum(axis=0), sums.sum(axis=0), float(inertias.sum())
@@ -74,6 +74,7 @@ def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[Cou
 def _sum_blocks(
     workers: int,
     counter: Counter,
+    blocks: int,
     features: Floats,
     codebook: Codebook,
     block: int,
@@ -85,7 +86,7 @@ def _sum_blocks(
         scores = new_scores(codebook, block)
         labels = np.empty(scores.shape[0], np.int32)
         b = take(counter)
-        while b < inertias.shape[0]:
+        while b < blocks:
             stop = min((b + 1) * block, features.shape[0])
             for first in range(b * block, stop, labels.shape[0]):
                 tile = labels[: min(labels.shape[0], stop - first)]

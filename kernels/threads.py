@@ -43,26 +43,30 @@ def thread_count() -> int:
 
 
 def parallel_kernel(
-    function: Callable[Concatenate[int, Counter, Arguments], None],
-) -> Callable[Arguments, None]:
+    function: Callable[Concatenate[int, Counter, int, Arguments], None],
+) -> Callable[Concatenate[int, Arguments], None]:
     """Compiles a function twice: with its `prange` loop on Numba's threads, and as a plain loop for a single one.
 
-    The function's first two arguments are supplied here: how many workers its loop is to start, and the counter from
-    which they `take` the numbers of their pieces of work.
+    Args:
+      function: its first arguments are how many workers its loop is to start, the counter from which they `take` the
+        numbers of their pieces of work, and how many pieces there are.
+
+    Returns:
+      What is called with the number of pieces and the function's other arguments.
     """
     serial = compile_as("serial", function)
     parallel = compile_as("parallel", function, parallel=True)
 
     @functools.wraps(function)
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    def run(pieces: int, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         global _entered
-        threads, counter = thread_count(), np.zeros(1, np.intp)
-        if threads == 1:
-            serial(threads, counter, *args, **kwargs)
+        workers, counter = min(thread_count(), pieces), np.zeros(1, np.intp)
+        if workers <= 1:
+            serial(1, counter, pieces, *args, **kwargs)
         else:
             with _region:
                 _entered = True
-                parallel(threads, counter, *args, **kwargs)
+                parallel(workers, counter, pieces, *args, **kwargs)
 
     return run
 
