@@ -83,6 +83,19 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         lower_bound=2,
         flag_values=values,
     )
+    define_max_pixels(values, _DEFAULT.max_pixels)
+
+
+def define_max_pixels(values: flags.FlagValues = flags.FLAGS, default: int | None = None) -> None:
+    """Defines --max_pixels; without a default, what the encoder was fitted with stays."""
+    kept = "" if default else " Default: what the encoder was fitted with."
+    flags.DEFINE_integer(
+        "max_pixels",
+        default,
+        f"Refuse an image file whose header announces more pixels, before it is decoded.{kept}",
+        lower_bound=1,
+        flag_values=values,
+    )
 
 
 def define_backbone(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -114,4 +127,5 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
         dim=values.dim or None,
         codebook_samples=values.codebook_samples,
         whitening_samples=values.whitening_samples,
+        max_pixels=values.max_pixels,
     )

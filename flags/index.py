@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from absl import flags
 
 from tfvlad.config import IndexConfig
 
 _DEFAULT = IndexConfig()
 _MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integers
+
+
+def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --images, and --report, which does without."""
+    flags.DEFINE_multi_string(
+        "images",
+        None,
+        "A folder of images, with its sub-folders; needed unless --report is given, may be repeated.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "report",
+        False,
+        "Change nothing: list the folders that the index holds and, with the reason, the files it could not use.",
+        flag_values=values,
+    )
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        ["images", "report"], _images_or_report, message="--images is needed", flag_values=values
+    )
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -50,3 +71,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 def index_config(values: flags.FlagValues = flags.FLAGS) -> IndexConfig:
     """Turns the flags into settings."""
     return IndexConfig(m=values.m, ef_construction=values.ef_construction, ef_search=values.ef_search)
+
+
+def _images_or_report(given: dict[str, Any]) -> bool:
+    return bool(given["report"] or (given["images"] and all(given["images"])))

@@ -29,11 +29,11 @@ def counts(report: SyncReport) -> tuple[int, int, int, int, int]:
 def contents(catalog: Catalog) -> dict[str, list[float]]:
     """Each indexed path's descriptors, end to end."""
     with catalog.read() as snapshot:
-        paths = {image: path for image, _, path in snapshot.images_page(0, 10_000)}
-        found: dict[str, list[float]] = {path: [] for path in paths.values()}
+        found: dict[str, list[float]] = {path: [] for _, _, path in snapshot.files_page(0, 10_000)}
         for block in snapshot.blocks(100):
-            for image, vector in zip(block.images.tolist(), block.vectors, strict=True):
-                found[paths[image]] += vector.tolist()
+            for image, vector in zip(block.images, block.vectors, strict=True):
+                for _, _, _, path in snapshot.files_of(image[None]):
+                    found[path] += vector.tolist()
     return found
 
 

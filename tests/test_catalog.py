@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,10 +15,11 @@ import pytest
 from fake_encoder import unit_vectors
 
 from tfvlad.catalog import Catalog
+from tfvlad.changes import Change
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.roots import Root
-from tfvlad.tables import Change, Stamp, State, to_blob
+from tfvlad.tables import Stamp, State, to_blob
 
 DIM = 4
 STAMP = Stamp(10, 1_700_000_000_123_456_789)
@@ -33,7 +36,7 @@ def put_images(change: Change, count: int, views: int = 1) -> list[int]:
     root = change.put_root(Root(-1, "/photos", "../photos"))
     vectors = unit_vectors(count * views, DIM)
     return [
-        change.put_image(
+        change.put_file(
             root,
             f"{i}.jpg",
             STAMP,
@@ -100,8 +103,8 @@ def test_the_state_tells_every_set_of_descriptors_apart(catalog: Catalog) -> Non
         images = put_images(change, 3)  # descriptors 1, 2, 3
     with catalog.write() as change:
         before = change.state()
-        change.remove_images(np.array(images[1:2]))  # removal 1, of descriptor 2
-        change.put_image(1, "0.jpg", STAMP, b"new" * 8, [("whole", to_blob(np.ones(DIM)))])  # removal 2; descriptor 4
+        change.remove_files(np.array(images[1:2]))  # removal 1, of descriptor 2
+        change.put_file(1, "0.jpg", STAMP, b"new" * 8, [("whole", to_blob(np.ones(DIM)))])  # removal 2; descriptor 4
     with catalog.read() as snapshot:
         assert (before, snapshot.state()) == (State(3, 0), State(4, 2))
         assert snapshot.removed_since(before).tolist() == [2, 1]
@@ -112,17 +115,17 @@ def test_a_descriptor_that_came_and_went_since_is_no_removal(catalog: Catalog) -
     with catalog.write() as change:
         put_images(change, 1)
         before = change.state()
-        new = change.put_image(1, "new.jpg", STAMP, b"n" * 32, [("whole", to_blob(np.ones(DIM)))])
-        change.remove_images(np.array([new]))
+        new = change.put_file(1, "new.jpg", STAMP, b"n" * 32, [("whole", to_blob(np.ones(DIM)))])
+        change.remove_files(np.array([new]))
         assert change.removed_since(before).size == 0
 
 
 def test_an_image_keeps_its_id_and_an_id_is_never_used_again(catalog: Catalog) -> None:
     with catalog.write() as change:
         images = put_images(change, 2)
-        assert change.put_image(1, "1.jpg", Stamp(1, 1), b"x" * 32, []) == images[1]
-        change.remove_images(np.array(images))
-        assert change.put_image(1, "1.jpg", STAMP, b"x" * 32, []) == images[1] + 1
+        assert change.put_file(1, "1.jpg", Stamp(1, 1), b"x" * 32, []) == images[1]
+        change.remove_files(np.array(images))
+        assert change.put_file(1, "1.jpg", STAMP, b"x" * 32, []) == images[1] + 1
 
 
 def test_blocks_give_every_descriptor_once(catalog: Catalog) -> None:
@@ -149,7 +152,7 @@ def test_the_image_of_each_descriptor(catalog: Catalog) -> None:
 
 def test_a_vector_of_another_length_is_refused_and_found_out(catalog: Catalog) -> None:
     with catalog.write() as change, pytest.raises(ValueError, match="4 dimensions, 16 bytes"):
-        change.put_image(1, "a.jpg", STAMP, b"", [("whole", to_blob(np.ones(DIM + 1)))])
+        change.put_file(1, "a.jpg", STAMP, b"", [("whole", to_blob(np.ones(DIM + 1)))])
     with catalog.write() as change:
         put_images(change, 2)
     edit(catalog, "UPDATE descriptors SET vector = x'00' WHERE id = 2")
@@ -165,8 +168,8 @@ def test_a_failure_takes_the_place_of_the_image_and_an_image_that_of_the_failure
         failure = change.find_failure(1, "0.jpg")
         assert failure is not None
         assert failure[1:] == (Stamp(1, 2), "second")
-        assert (change.find_image(1, "0.jpg"), change.count_descriptors()) == (None, 0)
-        change.put_image(1, "0.jpg", STAMP, b"", [])
+        assert (change.find_file(1, "0.jpg"), change.count_descriptors()) == (None, 0)
+        change.put_file(1, "0.jpg", STAMP, b"", [])
         assert change.find_failure(1, "0.jpg") is None
 
 
@@ -174,8 +177,8 @@ def test_a_path_that_is_not_utf8_comes_back(catalog: Catalog) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
     with catalog.write() as change:
         root = change.put_root(Root(-1, os.fsdecode(b"/ph\xf6tos"), "."))
-        image = change.put_image(root, name, STAMP, b"", [])
-        assert list(change.locate_images(np.array([image]))) == [(image, root, name)]
+        image = change.put_file(root, name, STAMP, b"", [])
+        assert list(change.locate_files(np.array([image]))) == [(image, root, name)]
         assert change.roots()[0].path == os.fsdecode(b"/ph\xf6tos")
 
 
@@ -184,19 +187,19 @@ def test_a_change_is_all_or_nothing(catalog: Catalog) -> None:
         before = put_images(change, 1)
     clash = [("whole", to_blob(np.ones(DIM)))] * 2  # an image has each view once
     with pytest.raises(ArtifactError, match="UNIQUE"), catalog.write() as change:
-        change.put_image(1, "new.jpg", STAMP, b"", clash)
+        change.put_file(1, "new.jpg", STAMP, b"", clash)
     with catalog.read() as snapshot:
-        assert (snapshot.image_ids(1).tolist(), snapshot.state()) == (before, State(1, 0))
+        assert (snapshot.file_ids(1).tolist(), snapshot.state()) == (before, State(1, 0))
 
 
 def test_a_snapshot_does_not_see_what_is_committed_meanwhile(catalog: Catalog) -> None:
     with catalog.read() as snapshot:
-        assert snapshot.count_images() == 0
+        assert snapshot.count_files() == 0
         with catalog.write() as change:
             put_images(change, 3)
-        assert snapshot.count_images() == 0
+        assert snapshot.count_files() == 0
     with catalog.read() as snapshot:
-        assert snapshot.count_images() == 3
+        assert snapshot.count_files() == 3
 
 
 def test_threads_read_while_one_writes(catalog: Catalog) -> None:
@@ -207,14 +210,14 @@ def test_threads_read_while_one_writes(catalog: Catalog) -> None:
     def read() -> None:
         for _ in range(50):
             with catalog.read() as snapshot:
-                counts.append(snapshot.count_images() - len(snapshot.image_ids(1)))
+                counts.append(snapshot.count_files() - len(snapshot.file_ids(1)))
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     for i in range(20):
         with catalog.write() as change:
-            change.put_image(1, f"more{i}.jpg", STAMP, b"", [("whole", to_blob(np.ones(DIM)))])
+            change.put_file(1, f"more{i}.jpg", STAMP, b"", [("whole", to_blob(np.ones(DIM)))])
     for thread in threads:
         thread.join()
     assert counts == [0] * 200
@@ -233,6 +236,7 @@ def test_a_second_process_is_turned_away(catalog: Catalog) -> None:
     program = """
 import sys
 from tfvlad.catalog import Catalog
+from tfvlad.changes import Change
 from tfvlad.errors import ArtifactError
 try:
     with Catalog(sys.argv[1]).sole_writer():
@@ -244,7 +248,12 @@ except ArtifactError as error:
     with catalog.sole_writer():
         held = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     free = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert (held, free) == ("is being written to already; try again when that is done\n", "free\n")
+    assert re.fullmatch(
+        r"is being written to already; try again when that is done "
+        rf"\(process {os.getpid()} on {re.escape(platform.node())}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00\)\n",
+        held,
+    )
+    assert free == "free\n"
 
 
 def test_a_closed_catalog_says_so_and_leaves_one_file(catalog: Catalog) -> None:
@@ -265,7 +274,7 @@ def test_a_catalog_on_a_read_only_disk_can_be_read(catalog: Catalog, monkeypatch
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     reader = Catalog(catalog.folder)
     with reader.read() as snapshot:
-        assert snapshot.count_images() == 2
+        assert snapshot.count_files() == 2
         assert os.listdir(catalog.folder) == ["catalog.sqlite"]  # no shared memory, no log beside it
     with pytest.raises(ArtifactError, match="attempt to write a readonly database"), reader.write() as change:
         put_images(change, 1)

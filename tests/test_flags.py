@@ -17,13 +17,14 @@ from tfvlad_flags import artifacts, encoder, evaluation, fitting, images, index,
 FLAGS = {
     "fit": {
         "images", "encoder", "backbone", "weights", "layer", "preprocessing", "image_size", "resize", "clusters",
-        "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "seed",
+        "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
+        "max_pixels", "report",
     },
-    "search": {"index", "k", "exact", "format", "html"},
-    "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format"},
+    "search": {"index", "k", "exact", "format", "html", "max_pixels"},
+    "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip
@@ -76,6 +77,7 @@ configs = st.builds(
     dim=st.none() | st.integers(1, 10_000),
     codebook_samples=st.integers(1000, 10**9),
     whitening_samples=st.integers(2, 10**6),
+    max_pixels=st.integers(1, 10**12),
 )
 
 

@@ -35,12 +35,12 @@ def add(catalog: Catalog, names: range) -> None:
     vectors = unit_vectors(names.stop, DIM)
     with catalog.write() as change:
         for i in names:
-            change.put_image(1, f"{i}.jpg", Stamp(1, 1), b"", [("whole", to_blob(vectors[i]))])
+            change.put_file(1, f"{i}.jpg", Stamp(1, 1), str(i).encode(), [("whole", to_blob(vectors[i]))])
 
 
 def remove(catalog: Catalog, images: list[int]) -> None:
     with catalog.write() as change:
-        change.remove_images(np.array(images))
+        change.remove_files(np.array(images))
 
 
 def labels(cache: GraphCache) -> list[int]:

@@ -183,9 +183,9 @@ def test_preprocessing_is_that_of_keras(mode: str) -> None:
         (b"", "an empty file"),
         (b"hello", "not a JPEG, PNG, GIF, BMP or WebP image"),
         (b"\xff\xd8\xff", "a damaged or truncated JPEG"),
-        (b"\x89PNG\r\n\x1a\n", "a damaged or truncated PNG"),
+        (b"\x89PNG\r\n\x1a\n", "a damaged or truncated header of 0x0 pixels"),
         (b"GIF89a", "a damaged or truncated GIF"),
-        (b"RIFF\0\0\0\0WEBP", "a damaged or truncated WebP"),
+        (b"RIFF\0\0\0\0WEBP", "a damaged or truncated header of 0x0 pixels"),
         (b"BM", "only uncompressed BMPs of 8, 24 or 32 bits can be read"),
     ],
 )

@@ -178,8 +178,8 @@ def test_an_image_scores_by_the_best_of_its_views(index: Index) -> None:
     with catalog.write() as change:
         root = change.put_root(Root(-1, "/nowhere", "../nowhere"))
         views = [("whole", to_blob(axes[0])), ("turned", to_blob(axes[1]))]
-        change.put_image(root, "two.jpg", Stamp(1, 1), b"2", views)
-        change.put_image(root, "one.jpg", Stamp(1, 1), b"1", [("whole", to_blob((axes[0] + axes[1]) / 2**0.5))])
+        change.put_file(root, "two.jpg", Stamp(1, 1), b"2", views)
+        change.put_file(root, "one.jpg", Stamp(1, 1), b"1", [("whole", to_blob((axes[0] + axes[1]) / 2**0.5))])
     catalog.close()
     # The query is a view of image 1; image 2 lies half-way, at cos 45 degrees.
     [hits] = index.search_descriptors([axes[1]], k=10)

@@ -33,7 +33,7 @@ def put_vectors(index: Index, vectors: np.ndarray) -> None:
     with catalog.write() as change:
         root = change.put_root(Root(-1, "/nowhere", "../nowhere"))
         for i, vector in enumerate(vectors):
-            change.put_image(root, f"{i}.jpg", Stamp(1, 1), b"", [("whole", to_blob(vector))])
+            change.put_file(root, f"{i}.jpg", Stamp(1, 1), str(i).encode(), [("whole", to_blob(vector))])
     catalog.close()
 
 

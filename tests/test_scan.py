@@ -13,6 +13,7 @@ from syncing import contents, counts, described, fail_to_open, run, write
 from tfvlad import scan
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
+from tfvlad.errors import ConfigError
 from tfvlad.scan import Failure
 
 
@@ -89,8 +90,8 @@ def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
 
     def list_then_delete(*arguments: Any, **options: Any) -> Iterator[str]:
         paths = list(listed(*arguments, **options))
-        (photos / "b.jpg").unlink()
-        (photos / "c.jpg").unlink()
+        (photos / "b.jpg").unlink(missing_ok=True)
+        (photos / "c.jpg").unlink(missing_ok=True)
         yield from paths
 
     monkeypatch.setattr(scan, "list_images", list_then_delete)
@@ -116,3 +117,52 @@ def test_dates_beyond_64_bits_of_nanoseconds(catalog: Catalog, photos: Path, mon
     monkeypatch.setattr(scan, "_stamp", lambda status: stamp(late))
     assert counts(run(catalog, photos)) == (1, 0, 0, 0, 0)
     assert counts(run(catalog, photos)) == (0, 0, 0, 1, 0)
+
+
+def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos, a="one", b="two")
+    run(catalog, photos)
+    listed = scan.list_images
+
+    def unplugged(*arguments: Any, **options: Any) -> Iterator[str]:
+        if photos.is_dir():
+            photos.rename(photos.with_name("unplugged"))
+            yield from ("a.jpg", "b.jpg")
+        else:
+            yield from listed(*arguments, **options)
+
+    monkeypatch.setattr(scan, "list_images", unplugged)
+    with pytest.raises(ConfigError, match="photos is missing, and the index holds 2 of it; allow_empty removes them"):
+        run(catalog, photos)
+    assert contents(catalog) == described(a="one", b="two")
+
+
+def test_links_that_lead_in_circles(catalog: Catalog, photos: Path) -> None:
+    write(photos, a="one")
+    (photos / "sub").mkdir()
+    write(photos / "sub", b="two")
+    (photos / "sub" / "up").symlink_to(photos)
+    (photos / "self.jpg").symlink_to("self.jpg")
+    report = run(catalog, photos)
+    assert report.failed == [Failure(str(photos / "self.jpg"), "cannot be read: Too many levels of symbolic links")]
+    assert sorted(contents(catalog)) == ["a.jpg", os.path.join("sub", "b.jpg")]
+
+
+def test_very_long_names_and_paths(catalog: Catalog, photos: Path) -> None:
+    longest = "n" * 251 + ".jpg"  # 255 bytes, as many as file systems take
+    (photos / longest).write_text("one")
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(photos)
+        for _ in range(20):  # 20 * 256 bytes are more than the 4096 of a path
+            os.mkdir("d" * 255)
+            os.chdir("d" * 255)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    report = run(catalog, photos)
+    assert list(contents(catalog)) == [longest]
+    assert [failure.reason for failure in report.failed] == ["cannot be listed: File name too long"]
+    assert counts(run(catalog, photos)) == (0, 0, 0, 1, 1)

@@ -31,7 +31,7 @@ def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> Graph:
         root = change.put_root(Root(-1, "/photos", "../photos"))
         for image in np.unique(images):
             views = [(f"view{v}", to_blob(vectors[v])) for v in np.flatnonzero(images == image)]
-            change.put_image(root, f"{image}.jpg", Stamp(1, 1), b"", views)
+            change.put_file(root, f"{image}.jpg", Stamp(1, 1), str(image).encode(), views)
     graph = Graph(DIM, IndexConfig())
     with catalog.read() as snapshot:
         for block in snapshot.blocks(1000):
@@ -73,7 +73,7 @@ def test_images_with_many_views_do_not_crowd_others_out(catalog: Catalog) -> Non
 def test_a_graph_that_cannot_answer_is_replaced_by_the_exact_search(catalog: Catalog) -> None:
     graph = fill(catalog, np.arange(20), unit_vectors(20, DIM))
     with catalog.write() as change:
-        change.remove_images(np.arange(3, 21))
+        change.remove_files(np.arange(3, 21))
     graph.remove(np.arange(3, 21))
     with catalog.read() as snapshot:
         assert sorted(search_approximately(graph, snapshot, unit_vectors(1, DIM), 5).images.tolist()[0]) == [1, 2]

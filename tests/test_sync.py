@@ -15,6 +15,7 @@ from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError
 from tfvlad.sync import Failure, synchronise
+from tfvlad.tables import State
 
 
 @pytest.fixture
@@ -104,17 +105,19 @@ def test_equal_files_are_encoded_once(catalog: Catalog, photos: Path) -> None:
     assert contents(catalog) == described(a="one", b="one", e="one")
 
 
-def test_all_views_of_an_equal_file_are_copied(catalog: Catalog, photos: Path) -> None:
-    write(photos, a="one")
+def test_equal_files_share_their_descriptors_as_long_as_one_is_there(catalog: Catalog, photos: Path) -> None:
+    write(photos, a="one", b="one", c="two")
     run(catalog, photos)
-    with catalog.write() as change:
-        image = change.find_image(1, "a.jpg")
-        assert image is not None
-        views = [*change.views_of_content(image.sha256), ("turned", bytes(32))]
-        change.put_image(1, "a.jpg", image.stamp, image.sha256, views)
-    shutil.copy(photos / "a.jpg", photos / "b.jpg")
-    run(catalog, photos)
-    assert contents(catalog)["b.jpg"] == contents(catalog)["a.jpg"] == described(a="one")["a.jpg"] + [0.0] * 8
+    encoder = FakeEncoder()
+    for name, descriptors in (("a", 2), ("b", 2)):
+        with catalog.read() as snapshot:
+            assert snapshot.count_descriptors() == descriptors
+        (photos / f"{name}.jpg").unlink()
+        run(catalog, photos, encoder=encoder)
+    assert contents(catalog) == described(c="two")
+    with catalog.read() as snapshot:
+        assert snapshot.state() == State(2, 1)
+    assert encoder.encoded == []
 
 
 def test_failures_are_told_each_time_and_tried_again_only_when_asked(catalog: Catalog, photos: Path) -> None:
@@ -152,7 +155,7 @@ def test_an_interrupted_run_keeps_what_was_encoded(catalog: Catalog, photos: Pat
     with pytest.raises(KeyboardInterrupt):
         run(catalog, photos, encoder=encoder)
     with catalog.read() as snapshot:
-        assert snapshot.count_images() == 100
+        assert snapshot.count_files() == 100
     rest = FakeEncoder()
     assert counts(run(catalog, photos, encoder=rest)) == (50, 0, 0, 100, 0)
     assert rest.encoded == [f"content {i}".encode() for i in range(100, 150)]
@@ -165,7 +168,7 @@ def test_it_commits_batch_by_batch(catalog: Catalog, photos: Path, monkeypatch: 
     class Watching(FakeEncoder):
         def describe(self, content: bytes) -> Any:
             with catalog.read() as snapshot:
-                seen.append(snapshot.count_images())
+                seen.append(snapshot.count_files())
             return super().describe(content)
 
     monkeypatch.setattr(sync, "_BATCH", 10)
@@ -206,7 +209,7 @@ def test_roots_are_independent(catalog: Catalog, tmp_path: Path) -> None:
     (b / "one.jpg").unlink()
     assert counts(run(catalog, a)) == (0, 0, 1, 1, 0)
     with catalog.read() as snapshot:
-        assert [snapshot.count_images(root.id) for root in snapshot.roots()] == [1, 1]
+        assert [snapshot.count_files(root.id) for root in snapshot.roots()] == [1, 1]
     assert counts(run(catalog, a, a)) == (0, 0, 0, 1, 0)
 
 
@@ -222,7 +225,7 @@ def test_a_missing_or_emptied_folder_is_refused_until_allowed(catalog: Catalog, 
         run(catalog, photos)
     assert counts(run(catalog, photos, allow_empty=True)) == (0, 0, 1, 0, 0)
     with catalog.read() as snapshot:
-        assert (snapshot.count_images(), snapshot.failure_ids(1).size) == (0, 0)
+        assert (snapshot.count_files(), snapshot.failure_ids(1).size) == (0, 0)
     with pytest.raises(ConfigError, match="is not a folder"):
         run(catalog, photos, allow_empty=True)
 

@@ -14,15 +14,19 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 
+from tfvlad.changes import Change
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.tables import SCHEMA, Change, Snapshot
-
-FORMAT = 1
+from tfvlad.inspection import refuse_links
+from tfvlad.schema import FORMAT, SCHEMA, check_schema
+from tfvlad.tables import Snapshot
+from tfvlad.writer_lock import sole_writer
 
 _CATALOG = "catalog.sqlite"
-_LOCK = "writer.lock"
 _BUSY_SECONDS = 30
+
+# What the format can say, and hnswlib hold, so that nothing is allocated by a number that somebody made up.
+_LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
 
 class Catalog:
@@ -45,17 +49,19 @@ class Catalog:
         self.path = os.path.join(folder, _CATALOG)
         if not os.path.isfile(self.path):
             raise ArtifactError(folder, f"is not an index: there is no file {_CATALOG} in it")
+        refuse_links(folder)
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
         try:
             meta = self._read_meta()
             self.fingerprint = meta["fingerprint"]
-            self.dim = int(meta["dim"])
-            self.config = IndexConfig(**{f.name: int(meta[f.name]) for f in dataclasses.fields(IndexConfig)})
+            numbers = {name: _number(meta, name, largest) for name, largest in _LARGEST.items()}
+            self.dim = numbers.pop("dim")
+            self.config = IndexConfig(**numbers)
         except (KeyError, ValueError) as error:
             self.close()
-            raise ArtifactError(self.path, "is damaged: its settings are incomplete") from error
+            raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
         except ArtifactError:
             self.close()
             raise
@@ -65,6 +71,7 @@ class Catalog:
         """Writes an empty catalog into an existing folder, and opens it."""
         meta = {"format": FORMAT, "fingerprint": fingerprint, "dim": dim, **dataclasses.asdict(config)}
         with contextlib.closing(sqlite3.connect(os.path.join(folder, _CATALOG))) as connection:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
             connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
@@ -88,19 +95,9 @@ class Catalog:
         """Keeps every other writer out, in this process and in others, until the block ends or the process dies.
 
         Raises:
-          ArtifactError: there is another writer already.
+          ArtifactError: there is another writer already; says who.
         """
-        # An exclusive transaction on an empty database of its own: a lock that is released with its process, on every
-        # system, and that lets the catalog's own transactions stay short.
-        with contextlib.closing(self._connect_lock()) as connection:
-            try:
-                connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                    raise ArtifactError(
-                        self.folder, "is being written to already; try again when that is done"
-                    ) from error
-                raise ArtifactError(self.folder, f"cannot be written to: {error}") from error
+        with sole_writer(self.folder):
             yield
 
     def close(self) -> None:
@@ -123,6 +120,8 @@ class Catalog:
                 f"is of format {version}, newer than the format {FORMAT} that this tfvlad reads; install a newer one"
             )
             raise ArtifactError(self.folder, reason)
+        with self._transaction("BEGIN") as connection:
+            check_schema(connection, self.path)
         return meta
 
     @contextlib.contextmanager
@@ -165,11 +164,13 @@ class Catalog:
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    def _connect_lock(self) -> sqlite3.Connection:
-        try:
-            return sqlite3.connect(os.path.join(self.folder, _LOCK), timeout=0, isolation_level=None)
-        except sqlite3.OperationalError as error:
-            raise ArtifactError(self.folder, f"cannot be written to: {error}") from error
+
+def _number(meta: dict[str, str], name: str, largest: int) -> int:
+    number = int(meta[name])
+    if not 1 <= number <= largest:
+        raise ValueError(f"{name} is {number}")
+    return number

@@ -10,6 +10,8 @@ from tfvlad.errors import ConfigError
 Resize = Literal["stretch", "fit"]
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 
+MAX_PIXELS = 100_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
@@ -30,6 +32,8 @@ class EncoderConfig:
       dim: dimensions left by PCA-whitening (the paper: 128); None keeps the full K*C VLAD, unwhitened.
       codebook_samples: local features that the codebook is fitted on, at most.
       whitening_samples: VLADs that the whitening is fitted on, at most.
+      max_pixels: an image file whose header announces more pixels is refused before it is decoded. Shapes no
+        descriptor.
     """
 
     backbone: str = "vgg16"
@@ -44,9 +48,10 @@ class EncoderConfig:
     dim: int | None = 128
     codebook_samples: int = 200_000
     whitening_samples: int = 4096
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "clusters", "codebook_samples", "whitening_samples"):
+        for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)

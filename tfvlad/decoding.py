@@ -7,14 +7,25 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfvlad.dimensions import (
+    bmp_dimensions,
+    gif_dimensions,
+    jpeg_dimensions,
+    png_dimensions,
+    require_pixels,
+    webp_dimensions,
+)
 from tfvlad.headers import bytes_at, image_format, little_endian
+from tfvlad.stills import gif_frame, still_gif, still_webp
 
 Tensor = Any
 
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
+_MOST_SCANS = 100  # of an image of max_pixels; progressive JPEGs have about ten, and smaller ones may have more
+_STRIP = 2**20  # pixels; what is computed in floats at a time
 
 
-def decode(data: Tensor, at_least: int, stretch: bool) -> Tensor:
+def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tensor:
     """Decodes one image as it lies in the file, not yet turned upright.
 
     JPEG: baseline, progressive, grey, CMYK, decoded at 1/2, 1/4 or 1/8 of its size (a reduced inverse DCT) where
@@ -25,62 +36,97 @@ def decode(data: Tensor, at_least: int, stretch: bool) -> Tensor:
       data: () string, the file's bytes.
       at_least: pixels; what the image will be resized to, so a JPEG's reduction stops before it.
       stretch: whether both sides, or only the longest, must keep `at_least` pixels.
+      max_pixels: an image whose header announces more is refused before anything is allocated for it.
 
     Returns:
       (H, W, 3) uint8.
 
     Raises:
-      tf.errors.InvalidArgumentError: when run, for a damaged file or another format.
+      tf.errors.InvalidArgumentError: when run, for a damaged file, another format, or too many pixels.
     """
     branches = [
-        functools.partial(_decode_jpeg, data, at_least, stretch),
-        functools.partial(_decode_png, data),
-        functools.partial(_decode_gif, data),
-        functools.partial(_decode_bmp, data),
-        functools.partial(_decode_webp, data),
+        functools.partial(_decode_jpeg, data, max_pixels, at_least, stretch),
+        functools.partial(_decode_png, data, max_pixels),
+        functools.partial(_decode_gif, data, max_pixels),
+        functools.partial(_decode_bmp, data, max_pixels),
+        functools.partial(_decode_webp, data, max_pixels),
         functools.partial(_refuse, data),
     ]
     return tf.ensure_shape(tf.switch_case(image_format(data), branches), (None, None, 3))
 
 
 def on_white(pixels: Tensor) -> Tensor:
-    """Composes (H, W, 4) uint8 RGBA on white -> (H, W, 3) uint8."""
-    alpha = tf.cast(pixels[..., 3:], tf.float32) / 255.0
-    composed = tf.cast(pixels[..., :3], tf.float32) * alpha + 255.0 * (1.0 - alpha)
-    return tf.cast(tf.round(composed), tf.uint8)
+    """Composes grey or colour with alpha on white.
+
+    Args:
+      pixels: (H, W, 2) or (H, W, 4) uint8, alpha last.
+
+    Returns:
+      (H, W, 3) uint8.
+    """
+    shape = tf.shape(pixels)
+    flat = tf.reshape(pixels, (-1, shape[2]))
+
+    def compose(start: Tensor, strips: Tensor) -> tuple[Tensor, Tensor]:
+        strip = flat[start : start + _STRIP]
+        alpha = tf.cast(strip[:, -1:], tf.float32) / 255.0
+        composed = tf.cast(strip[:, :-1], tf.float32) * alpha + 255.0 * (1.0 - alpha)
+        colour = tf.broadcast_to(tf.cast(tf.round(composed), tf.uint8), (tf.shape(strip)[0], 3))
+        return start + _STRIP, strips.write(start // _STRIP, colour)
+
+    count = tf.shape(flat)[0]
+    strips = tf.TensorArray(tf.uint8, -(-count // _STRIP), infer_shape=False, element_shape=(None, 3))
+    _, strips = tf.while_loop(lambda start, _: start < count, compose, (0, strips), parallel_iterations=1)
+    return tf.reshape(strips.concat(), (shape[0], shape[1], 3))
 
 
-def _decode_jpeg(data: Tensor, at_least: int, stretch: bool) -> Tensor:
-    sides = tf.image.extract_jpeg_shape(data)[:2]
-    bound = tf.reduce_min(sides) if stretch else tf.reduce_max(sides)
+def _decode_jpeg(data: Tensor, max_pixels: int, at_least: int, stretch: bool) -> Tensor:
+    width, height = jpeg_dimensions(data)
+    # Each scan visits every pixel, and a scan of one colour takes a few bytes: a small file can keep a core for hours.
+    scans = tf.size(tf.strings.split([data], sep=b"\xff\xda").values, tf.int64) - 1
+    is_quick = tf.debugging.Assert(
+        scans * width * height <= _MOST_SCANS * max_pixels, ["a JPEG of so many scans that it would take minutes"]
+    )
+    with tf.control_dependencies([require_pixels(width, height, max_pixels), is_quick]):
+        bound = tf.minimum(width, height) if stretch else tf.maximum(width, height)
     enough = [bound >= at_least * reduction for reduction in _JPEG_REDUCTIONS[1:]]
     branches = [functools.partial(tf.io.decode_jpeg, data, 3, reduction) for reduction in _JPEG_REDUCTIONS]
     return tf.switch_case(tf.reduce_sum(tf.cast(tf.stack(enough), tf.int32)), branches)
 
 
-def _decode_png(data: Tensor) -> Tensor:
-    # Asked for four channels, TensorFlow fills in an alpha of 1 where a grey PNG has one bit: so ask for what is there.
-    pixels = tf.io.decode_png(data)
+def _decode_png(data: Tensor, max_pixels: int) -> Tensor:
+    with tf.control_dependencies([require_pixels(*png_dimensions(data), max_pixels)]):
+        # Asked for four channels, TensorFlow fills in an alpha of 1 where a grey PNG has one bit: so ask for none.
+        pixels = tf.io.decode_png(data)
     channels = tf.shape(pixels)[-1]
-    colour = tf.cond(channels <= 2, lambda: tf.repeat(pixels[..., :1], 3, axis=2), lambda: pixels[..., :3])
     has_alpha = (channels == 2) | (channels == 4)
-    return tf.cond(has_alpha, lambda: on_white(tf.concat([colour, pixels[..., -1:]], axis=2)), lambda: colour)
+    return tf.cond(has_alpha, lambda: on_white(pixels), lambda: _three_channels(pixels))
 
 
-def _decode_gif(data: Tensor) -> Tensor:
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
+def _three_channels(pixels: Tensor) -> Tensor:
+    """(H, W, 1 or 3) uint8 -> (H, W, 3)."""
+    return tf.cond(tf.shape(pixels)[-1] == 1, lambda: tf.repeat(pixels, 3, axis=2), lambda: pixels)
 
 
-def _decode_bmp(data: Tensor) -> Tensor:
+def _decode_gif(data: Tensor, max_pixels: int) -> Tensor:
+    start, end = gif_frame(data)
+    with tf.control_dependencies([tf.debugging.Assert(end > 0, ["a damaged or truncated GIF"])]):
+        width, height = gif_dimensions(data, start)
+    with tf.control_dependencies([require_pixels(width, height, max_pixels)]):
+        return tf.io.decode_gif(still_gif(data, start, end))[0]
+
+
+def _decode_bmp(data: Tensor, max_pixels: int) -> Tensor:
     """TensorFlow reads a palette's indices as grey and takes unused bytes for alpha: both are mended here."""
     header_size = little_endian(bytes_at(data, 14, 4))
     bits = little_endian(bytes_at(data, 28, 2))
     compression = little_endian(bytes_at(data, 30, 4))
     plain = (header_size >= 40) & (compression == 0) & ((bits == 8) | (bits == 24) | (bits == 32))
     masked = (header_size >= 40) & (compression == 3) & (bits == 32)
-    with tf.control_dependencies(
-        [tf.debugging.Assert(plain | masked, ["only uncompressed BMPs of 8, 24 or 32 bits can be read"])]
-    ):
+    is_supported = tf.debugging.Assert(plain | masked, ["only uncompressed BMPs of 8, 24 or 32 bits can be read"])
+    with tf.control_dependencies([is_supported]):
+        width, height = bmp_dimensions(data)
+    with tf.control_dependencies([require_pixels(width, height, max_pixels)]):
         pixels = tf.io.decode_bmp(data)
 
     def from_palette() -> Tensor:
@@ -99,51 +145,11 @@ def _decode_bmp(data: Tensor) -> Tensor:
     )
 
 
-def _decode_webp(data: Tensor) -> Tensor:
-    pixels = tf.io.decode_webp(_still(data))[0]  # always a stack of frames
+def _decode_webp(data: Tensor, max_pixels: int) -> Tensor:
+    still = still_webp(data)
+    with tf.control_dependencies([require_pixels(*webp_dimensions(still), max_pixels)]):
+        pixels = tf.io.decode_webp(still)[0]  # always a stack of frames
     return tf.cond(tf.shape(pixels)[-1] == 4, lambda: on_white(pixels), lambda: pixels[..., :3])
-
-
-def _still(data: Tensor) -> Tensor:
-    """The first frame of an animated WebP as a file of its own; other WebPs as they are.
-
-    TensorFlow (2.21) writes beyond its buffer when it decodes an animated WebP with `expand_animations=False`.
-    Layout: https://developers.google.com/speed/webp/docs/riff_container, "Extended File Format" and "Animation".
-    """
-    extended = tf.equal(tf.strings.substr(data, 12, 4), b"VP8X")
-    flags = bytes_at(data, 20, 1)[0]
-    return tf.cond(extended & (tf.bitwise.bitwise_and(flags, 2) != 0), lambda: _first_frame(data), lambda: data)
-
-
-def _first_frame(data: Tensor) -> Tensor:
-    length = tf.cast(tf.strings.length(data), tf.int64)
-
-    def is_other(position: Tensor) -> Tensor:
-        return (position < length) & tf.reduce_any(tf.not_equal(bytes_at(data, position, 4), [*b"ANMF"]))
-
-    def following(position: Tensor) -> Tensor:
-        size = little_endian(bytes_at(data, position + 4, 4))
-        return position + 8 + size + size % 2
-
-    start = tf.while_loop(is_other, lambda position: (following(position),), (tf.constant(12, tf.int64),))[0]
-    with tf.control_dependencies([tf.debugging.Assert(start + 24 < length, ["a WebP animation without a frame"])]):
-        size = little_endian(bytes_at(data, start + 4, 4))
-    sides = tf.strings.substr(data, start + 14, 6)  # width - 1 and height - 1, 24 bits each, as in VP8X
-    # A frame is 16 bytes of geometry, then the chunks of a still image.
-    frame = tf.strings.substr(data, start + 24, tf.clip_by_value(size - 16, 0, length - start - 24))
-    has_alpha_chunk = tf.equal(tf.strings.substr(frame, 0, 4), b"ALPH")
-    canvas = tf.where(has_alpha_chunk, tf.strings.join([b"VP8X\x0a\0\0\0\x10\0\0\0", sides]), b"")
-    body = tf.strings.join([b"WEBP", canvas, frame])
-    return tf.strings.join([b"RIFF", _little_endian_bytes(tf.strings.length(body)), body])
-
-
-def _little_endian_bytes(number: Tensor) -> Tensor:
-    """() int32 -> () string of 4 bytes."""
-    digits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(number, [0, 8, 16, 24]), 255)
-    return tf.strings.reduce_join(tf.gather(_ALL_BYTES, digits))
-
-
-_ALL_BYTES = [bytes([value]) for value in range(256)]
 
 
 def _refuse(data: Tensor) -> Tensor:

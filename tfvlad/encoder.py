@@ -166,10 +166,15 @@ class Encoder:
         write_encoder(path, self.config, self.codebook, self.whitening, network, self.fingerprint)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Encoder:
+    def load(cls, path: str | os.PathLike[str], max_pixels: int | None = None) -> Encoder:
         """Loads an encoder's folder, checking everything in it first.
 
+        Args:
+          path: the folder.
+          max_pixels: replaces the stored setting, see `EncoderConfig`; None keeps it.
+
         Raises:
+          ConfigError: `max_pixels` is not a positive integer.
           ArtifactError: the folder is missing, damaged, or of a newer format.
           WeightsError: the named network's ImageNet weights cannot be had.
           MismatchError: those weights are not the ones that the encoder was fitted with.
@@ -184,7 +189,8 @@ class Encoder:
                 f"{os.fsdecode(path)}: the network gives features of {backbone.channels} channels, the codebook has "
                 f"{stored.codebook.shape[1]}"
             )
-        encoder = cls(stored.config, _extractor(stored.config, backbone), stored.codebook, stored.whitening)
+        config = stored.config if max_pixels is None else dataclasses.replace(stored.config, max_pixels=max_pixels)
+        encoder = cls(config, _extractor(config, backbone), stored.codebook, stored.whitening)
         if encoder.fingerprint != stored.fingerprint:
             raise MismatchError(
                 f"{os.fsdecode(path)}: this tfvlad, or the weights of {stored.config.backbone} found here, would give "
@@ -205,7 +211,7 @@ class Encoder:
 
 
 def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:
-    loader = image_loader(config.image_size, config.resize, backbone.preprocessing)
+    loader = image_loader(config.image_size, config.resize, backbone.preprocessing, config.max_pixels)
     return FeatureExtractor(backbone, loader, config.image_size)
 
 

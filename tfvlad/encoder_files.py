@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from importlib.metadata import version
+from types import UnionType
 from typing import Any
 
 import keras
@@ -15,14 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad import __version__
-from tfvlad.atomic import atomic_folder
+from tfvlad.atomic import atomic_folder, settle
+from tfvlad.backbones import NAMED
 from tfvlad.config import EncoderConfig
 from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.inspection import refuse_links
+from tfvlad.stored_arrays import read_arrays
 from tfvlad.whitening import Whitening
 
 FORMAT = 1
 
 _DESCRIPTION, _CODEBOOK, _WHITENING, _BACKBONE = "encoder.json", "codebook.npz", "whitening.npz", "backbone.keras"
+_TENSOR_FILES = (_CODEBOOK, _WHITENING, _BACKBONE)
+_LONGEST_DESCRIPTION = 1 << 20  # bytes; a real one has a thousand
+_KINDS: dict[str, type | UnionType] = {"backbone": str, "weights": str, "layer": str | None, "intra_norm": bool}
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 Floats = npt.NDArray[np.float32]
@@ -111,37 +117,47 @@ def read_encoder(path: str | os.PathLike[str]) -> StoredEncoder:
     folder = os.fsdecode(path)
     description = _read_description(folder)
     digests = description["sha256"]
-    for name in (_CODEBOOK, _WHITENING, _BACKBONE):
+    if strangers := sorted(set(digests) - set(_TENSOR_FILES)):
+        raise ArtifactError(os.path.join(folder, _DESCRIPTION), f"lists {strangers[0]!r}, which no encoder has")
+    for name in _TENSOR_FILES:
         file = os.path.join(folder, name)
         if os.path.exists(file) != (name in digests):
             raise ArtifactError(file, "missing" if name in digests else "not listed in encoder.json")
         if name in digests and _digest(file) != digests[name]:
             raise ArtifactError(file, "damaged: its SHA-256 is not the one in encoder.json")
-    try:
-        config = EncoderConfig(**description["config"])
-    except (ConfigError, TypeError) as error:
-        raise ArtifactError(os.path.join(folder, _DESCRIPTION), f"damaged: config: {error}") from None
-    codebook = _read_arrays(os.path.join(folder, _CODEBOOK), {"centroids": (config.clusters, None)})["centroids"]
+    config = _read_config(os.path.join(folder, _DESCRIPTION), description["config"])
+    if _BACKBONE not in digests and not _by_name(config):
+        raise ArtifactError(os.path.join(folder, _BACKBONE), f"missing: {config.backbone!r} is not a network by name")
+    codebook = read_arrays(os.path.join(folder, _CODEBOOK), {"centroids": (config.clusters, None)})["centroids"]
     whitening = None
     if config.dim is not None:
         size = codebook.size
         shapes = {"mean": (size,), "components": (config.dim, size), "variances": (config.dim,)}
-        whitening = Whitening(**_read_arrays(os.path.join(folder, _WHITENING), shapes))
+        whitening = Whitening(**read_arrays(os.path.join(folder, _WHITENING), shapes))
+        if not (whitening.variances > 0).all():
+            raise ArtifactError(os.path.join(folder, _WHITENING), "variances must be above 0")
     backbone = os.path.join(folder, _BACKBONE) if _BACKBONE in digests else None
     return StoredEncoder(config, codebook, whitening, backbone, description["fingerprint"])
 
 
 def _read_description(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, _DESCRIPTION)
+    if not os.path.lexists(folder):
+        settle(folder)  # it was about to be replaced when the process died
     try:
+        if os.path.isdir(folder):
+            refuse_links(folder)
         with open(path, encoding="utf-8") as file:
-            description = json.load(file)
+            text = file.read(_LONGEST_DESCRIPTION + 1)
+        if len(text) > _LONGEST_DESCRIPTION:
+            raise ArtifactError(path, f"is longer than {_LONGEST_DESCRIPTION} characters")
+        description = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(folder, "not an encoder folder: there is no encoder.json in it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(path, f"damaged: {error}") from None
     found = description.get("format") if isinstance(description, dict) else None
-    if not isinstance(found, int) or found < 1:
+    if type(found) is not int or found < 1:
         raise ArtifactError(path, "damaged: it has no format number")
     if found > FORMAT:
         raise ArtifactError(folder, f"format {found} is newer than this tfvlad reads ({FORMAT}); update tfvlad")
@@ -152,20 +168,20 @@ def _read_description(folder: str) -> dict[str, Any]:
     return dict(description)
 
 
-def _read_arrays(path: str, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, Floats]:
+def _read_config(path: str, stored: dict[str, Any]) -> EncoderConfig:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in shapes}
-    except Exception as error:
-        raise ArtifactError(path, f"damaged: {error}") from None
-    for name, shape in shapes.items():
-        array = arrays[name]
-        fits = len(shape) == array.ndim and all(map(lambda want, got: want in (None, got), shape, array.shape))
-        if array.dtype != np.float32 or not fits:
-            raise ArtifactError(path, f"{name} must be float32 of shape {shape}, got {array.dtype} {array.shape}")
-        if not np.isfinite(array).all():
-            raise ArtifactError(path, f"{name} holds NaN or infinite values")
-    return arrays
+        config = EncoderConfig(**stored)
+    except (ConfigError, TypeError) as error:
+        raise ArtifactError(path, f"damaged: config: {error}") from None
+    wrong = [name for name, kinds in _KINDS.items() if not isinstance(getattr(config, name), kinds)]
+    if wrong:
+        raise ArtifactError(path, f"damaged: config: {wrong[0]} cannot be {getattr(config, wrong[0])!r:.100}")
+    return config
+
+
+def _by_name(config: EncoderConfig) -> bool:
+    """Whether the network can be had again by its name, so that the folder need not hold it."""
+    return config.backbone in NAMED and config.weights == "imagenet"
 
 
 def _digest(path: str) -> str:

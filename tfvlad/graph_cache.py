@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-from tfvlad.atomic import atomic_file
+from tfvlad.atomic import atomic_file, settle
 from tfvlad.catalog import Catalog
 from tfvlad.errors import ArtifactError
 from tfvlad.graph import Graph
@@ -37,6 +37,8 @@ class GraphCache:
     def current(self) -> Iterator[tuple[Graph, Snapshot]]:
         """The graph and the very state of the catalog that it stands for; other threads wait for the block's end."""
         with self._lock:
+            if self._graph is not None and not self._can_be_caught_up():
+                self._graph = None
             if self._graph is None:
                 self._load()
             with self._catalog.read() as snapshot:  # opened after loading, so never older than the graph
@@ -44,18 +46,30 @@ class GraphCache:
 
     def save(self) -> None:
         """Brings `graph.hnsw` in line with the catalog; for the sole writer."""
+        settle(self._path)
         with self.current() as (graph, _):
             if self._saved == self._state:
                 return
-            # Recorded before the file takes its place, and the old one forgotten after: at every moment, and after
-            # every crash, the catalog knows the file that is there.
-            with atomic_file(self._path) as temporary:
-                digest = graph.save(temporary)
-                with self._catalog.write() as change:
-                    change.put_graph(digest, GraphRow(self._state, graph.dead))
-            with self._catalog.write() as change:
-                change.forget_other_graphs(digest)
+            try:
+                self._write(graph)
+            except OSError as error:
+                raise ArtifactError(self._path, f"cannot be written: {error.strerror}") from error
             self._saved = self._state
+
+    def _write(self, graph: Graph) -> None:
+        # Recorded before the file takes its place, and the old one forgotten after: at every moment, and after every
+        # crash, the catalog knows the file that is there.
+        with atomic_file(self._path) as temporary:
+            digest = graph.save(temporary)
+            with self._catalog.write() as change:
+                change.put_graph(digest, GraphRow(self._state, graph.dead))
+        with self._catalog.write() as change:
+            change.forget_other_graphs(digest)
+            change.forget_removals(until=self._state)
+
+    def _can_be_caught_up(self) -> bool:
+        with self._catalog.read() as snapshot:
+            return snapshot.remembers(self._state)
 
     def _load(self) -> None:
         while True:  # until no writer has replaced the file between the look at its digest and the reading
@@ -97,7 +111,8 @@ class GraphCache:
         graph, self._graph = self._graph, None  # whoever interrupts the catching up leaves no half-changed graph
         if graph is not None and state != self._state:
             removed = snapshot.removed_since(self._state)
-            if graph.dead + len(removed) <= _MOST_DEAD * (len(graph) + graph.dead):
+            small = graph.dead + len(removed) <= _MOST_DEAD * (len(graph) + graph.dead)
+            if small and snapshot.remembers(self._state):
                 graph.remove(removed)
             else:
                 graph = None

@@ -10,6 +10,10 @@ Tensor = Any
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
+# Steps that a walk through a file takes at most. Real files have far fewer segments, chunks or sub-blocks of other
+# sizes than the one before; a file of nothing else must not take a minute.
+MOST_BLOCKS = 4096
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 
 

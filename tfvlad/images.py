@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import Preprocessing, Resize
+from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
 from tfvlad.decoding import decode, on_white
 from tfvlad.errors import ImageError
 from tfvlad.headers import FORMATS, image_format
@@ -27,6 +28,9 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 
 # Raised whenever the pixels that the network sees change, so that older descriptors are not mixed with newer ones.
 VERSION = 1
+
+_WIDE = 2**14  # pixels
+LARGEST_FILE = 2**30  # bytes; an image of max_pixels, uncompressed, is smaller
 
 _IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 _IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
@@ -41,11 +45,14 @@ class ImageLoader:
       from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
     """
 
-    def __init__(self, image_size: int, resize: Resize, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+    ) -> None:
         """See `tfvlad.config.EncoderConfig` for the arguments."""
 
         def from_bytes(data: Tensor) -> Tensor:
-            image = fit_to(decode(data, at_least=image_size, stretch=resize == "stretch"), image_size, resize)
+            pixels = decode(data, at_least=image_size, stretch=resize == "stretch", max_pixels=max_pixels)
+            image = fit_to(pixels, image_size, resize)
             return preprocess(turn_upright(image, read_orientation(data)), preprocessing)
 
         def from_pixels(pixels: Tensor) -> Tensor:
@@ -79,14 +86,16 @@ class ImageLoader:
         try:
             with tf.device("CPU"):
                 return self.from_bytes(tf.constant(data))
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
             raise ImageError(name, _reason(data, error)) from None
 
 
 @functools.lru_cache(maxsize=8)
-def image_loader(image_size: int, resize: Resize, preprocessing: Preprocessing) -> ImageLoader:
+def image_loader(
+    image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+) -> ImageLoader:
     """The loader for these settings; its graph is traced once in a process."""
-    return ImageLoader(image_size, resize, preprocessing)
+    return ImageLoader(image_size, resize, preprocessing, max_pixels)
 
 
 def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
@@ -102,10 +111,24 @@ def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
       (h, w, 3) float32 in [0, 255].
     """
     if resize == "stretch":
-        return tf.image.resize(image, (image_size, image_size), antialias=True)
+        return _resize(image, tf.constant([image_size, image_size]))
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
     scaled = tf.round(sides * (image_size / tf.reduce_max(sides)))
-    return tf.image.resize(image, tf.maximum(tf.cast(scaled, tf.int32), 1), antialias=True)
+    return _resize(image, tf.maximum(tf.cast(scaled, tf.int32), 1))
+
+
+def _resize(image: Tensor, size: Tensor) -> Tensor:
+    """The columns first, then the rows; what lies between is `size[0]` times the image's width of floats.
+
+    An image so wide that this would be more than the largest photograph needs is laid on its side.
+    """
+
+    def on_its_side() -> Tensor:
+        turned = tf.transpose(image, (1, 0, 2))
+        return tf.transpose(tf.image.resize(turned, size[::-1], antialias=True), (1, 0, 2))
+
+    is_wide = tf.shape(image)[1] > tf.maximum(tf.shape(image)[0], _WIDE)
+    return tf.cond(is_wide, on_its_side, lambda: tf.image.resize(image, size, antialias=True))
 
 
 def preprocess(image: Tensor, mode: Preprocessing) -> Tensor:
@@ -136,11 +159,24 @@ def source_name(source: Source) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise ImageError(name.replace("\0", "\\0"), "a path cannot hold a zero byte")
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(name, "is not a regular file")
+            if status.st_size > LARGEST_FILE:
+                raise ImageError(name, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+            return file.read(LARGEST_FILE)
     except OSError as error:
-        raise ImageError(os.fsdecode(path), error.strerror or type(error).__name__) from None
+        raise ImageError(name, error.strerror or type(error).__name__) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for somebody to write into a named pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
@@ -153,8 +189,10 @@ def _rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
     return on_white(pixels) if pixels.shape[2] == 4 else tf.constant(pixels)
 
 
-def _reason(data: bytes, error: tf.errors.OpError) -> str:
+def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
     """One plain line for what a decoder said of its C++ self."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return "there is not enough memory to decode it"
     asserted = re.search(r"assertion failed: \[b?'?(.+?)'?\]", str(error))
     if asserted:
         return asserted[1]

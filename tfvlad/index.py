@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfvlad.atomic import atomic_folder
+from tfvlad.account import IndexedFolder, take_account
+from tfvlad.atomic import atomic_folder, settle
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
-from tfvlad.errors import ConfigError, MismatchError
+from tfvlad.errors import ArtifactError, ConfigError, MismatchError
 from tfvlad.graph_cache import GraphCache
 from tfvlad.ranking import Ranking
 from tfvlad.search import Verification, search_approximately, search_exactly, unit_rows, verify
@@ -36,12 +38,12 @@ _PAGE = 4096
 
 
 class Hit(NamedTuple):
-    """An image that a search found.
+    """A file that a search found. Equal files are hits of their own, with equal scores.
 
     Attributes:
       path: full path, of the folder as it is now.
       score: cosine of the query's descriptor and the nearest of the image's.
-      id: the image's id, the same as long as it is in the index.
+      id: the file's id, the same as long as it is in the index.
     """
 
     path: str
@@ -52,13 +54,14 @@ class Hit(NamedTuple):
 class Index:
     """Images in one index folder. Threads may search while one synchronises, and processes too."""
 
-    def __init__(self, path: str, catalog: Catalog, encoder: Encoder | None) -> None:
+    def __init__(self, path: str, catalog: Catalog, encoder: Encoder | None, max_pixels: int | None = None) -> None:
         """Use `create` or `open`."""
         self._path = path
         self._catalog = catalog
         self._graphs = GraphCache(catalog)
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
+        self._max_pixels = max_pixels
 
     @classmethod
     def create(cls, path: Path, encoder: Encoder, config: IndexConfig | None = None) -> Index:
@@ -81,19 +84,20 @@ class Index:
         return cls.open(folder, encoder)
 
     @classmethod
-    def open(cls, path: Path, encoder: Encoder | None = None) -> Index:
+    def open(cls, path: Path, encoder: Encoder | None = None, max_pixels: int | None = None) -> Index:
         """Opens an index.
 
         Args:
           path: the index folder.
           encoder: the index's encoder where it is loaded already; otherwise the copy in the folder is loaded when it
             is first needed.
+          max_pixels: replaces that copy's setting, see `tfvlad.EncoderConfig`; None keeps it.
 
         Raises:
           ArtifactError: `path` is no index, or of a newer format.
           MismatchError: `encoder` is not the one that the index was made with.
         """
-        index = cls(os.fspath(path), Catalog(os.fspath(path)), encoder)
+        index = cls(os.fspath(path), Catalog(os.fspath(path)), encoder, max_pixels)
         try:
             if encoder is not None:
                 index._check(encoder)
@@ -109,7 +113,7 @@ class Index:
             if self._encoder is None:
                 from tfvlad.encoder import Encoder
 
-                encoder = Encoder.load(os.path.join(self._path, "encoder"))
+                encoder = Encoder.load(os.path.join(self._path, "encoder"), self._max_pixels)
                 self._check(encoder)
                 self._encoder = encoder
             return self._encoder
@@ -143,6 +147,7 @@ class Index:
         if isinstance(folders, str | os.PathLike):
             folders = [folders]
         with self._catalog.sole_writer():
+            settle(self._path)
             report = synchronise(
                 self._catalog,
                 (os.fspath(folder) for folder in folders),
@@ -151,6 +156,8 @@ class Index:
                 retry_failed,
             )
             self._graphs.save()
+            with self._catalog.write() as change:
+                change.give_back_space()
         return report
 
     def search(self, queries: Source | Sequence[Source], k: int = 10, exact: bool = False) -> list[list[Hit]]:
@@ -158,7 +165,7 @@ class Index:
 
         Args:
           queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, or a sequence of these.
-          k: images to find; fewer are given where the index holds fewer.
+          k: files to find, copies of one image counted each; fewer are given where the index holds fewer.
           exact: compare with every descriptor instead of searching the graph.
 
         Returns:
@@ -191,9 +198,9 @@ class Index:
             return [[] for _ in queries]
         with self._catalog.read() as snapshot:
             if exact or not snapshot.has_descriptors(at_least=max(_FEW, _LARGE_SHARE * k + 1)):
-                return self._hits(snapshot, search_exactly(snapshot, queries, k))
+                return self._hits(snapshot, search_exactly(snapshot, queries, k), k)
         with self._graphs.current() as (graph, snapshot):
-            return self._hits(snapshot, search_approximately(graph, snapshot, queries, k))
+            return self._hits(snapshot, search_approximately(graph, snapshot, queries, k), k)
 
     def verify(self, target_recall: float = 0.99, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
         """Measures how much of the exact result the graph finds, for a sample of the index's own descriptors.
@@ -207,21 +214,26 @@ class Index:
         with self._graphs.current() as (graph, snapshot):
             return verify(graph, snapshot, k, target_recall, sample, seed)
 
+    def folders(self) -> list[IndexedFolder]:
+        """Every folder that was synchronised, with the files of it that are no images; needs no encoder."""
+        with self._catalog.read() as snapshot:
+            return take_account(snapshot, self._folders(snapshot))
+
     def images(self) -> Iterator[tuple[int, str, str]]:
-        """Every image by id, as (id, path relative to its folder, full path)."""
+        """Every indexed file by id, as (id, path relative to its folder, full path)."""
         after = 0
         while True:
             with self._catalog.read() as snapshot:
-                page, folders = snapshot.images_page(after, _PAGE), self._folders(snapshot)
+                page, folders = snapshot.files_page(after, _PAGE), self._folders(snapshot)
             for after, root, path in page:
-                yield after, path, folders[root] + path
+                yield after, path, self._full_path(folders, root, path)
             if len(page) < _PAGE:
                 return
 
     def __len__(self) -> int:
-        """The number of images."""
+        """The number of indexed files."""
         with self._catalog.read() as snapshot:
-            return snapshot.count_images()
+            return snapshot.count_files()
 
     def close(self) -> None:
         """Lets go of the catalog's file; the index cannot be used afterwards."""
@@ -246,11 +258,23 @@ class Index:
         """Each root's folder, with a separator at the end."""
         return {root.id: os.path.join(root.locate(self._path), "") for root in snapshot.roots()}
 
-    def _hits(self, snapshot: Snapshot, ranking: Ranking) -> list[list[Hit]]:
+    def _hits(self, snapshot: Snapshot, ranking: Ranking, k: int) -> list[list[Hit]]:
+        """The k best files: equal ones share an image, and each of them is a hit."""
         folders = self._folders(snapshot)
-        found = snapshot.locate_images(np.unique(ranking.images[ranking.images >= 0]))
-        paths = {image: folders[root] + path for image, root, path in found}
-        return [
-            [Hit(paths[image], score, image) for score, image in zip(scores, images, strict=True) if image >= 0]
-            for scores, images in zip(ranking.scores.tolist(), ranking.images.tolist(), strict=True)
-        ]
+        files = defaultdict[int, list[tuple[int, str]]](list)
+        for image, file, root, path in snapshot.files_of(np.unique(ranking.images[ranking.images >= 0])):
+            files[image].append((file, self._full_path(folders, root, path)))
+        found = []
+        for scores, images in zip(ranking.scores.tolist(), ranking.images.tolist(), strict=True):
+            hits = [
+                Hit(path, score, file)
+                for score, image in zip(scores, images, strict=True)
+                for file, path in files.get(image, ())
+            ]
+            found.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k])
+        return found
+
+    def _full_path(self, folders: dict[int, str], root: int, path: str) -> str:
+        if root not in folders:
+            raise ArtifactError(self._catalog.path, f"is damaged: the folder of {path} is not in it")
+        return folders[root] + path

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.headers import FORMATS, big_endian, bytes_at, image_format, little_endian
+from tfvlad.headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
 
 Tensor = Any
 
@@ -107,12 +107,13 @@ def _advance(
 
 
 def _walk(data: Tensor, start: int, step: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Goes from block to block of a file; every step moves on by at least one byte."""
+    """Goes from block to block of a file, `MOST_BLOCKS` at most."""
     length = tf.cast(tf.strings.length(data), tf.int64)
     _, tiff = tf.while_loop(
         lambda position, tiff: (tiff < 0) & (position >= 0) & (position < length),
         lambda position, _: step(position),
         (tf.constant(start, tf.int64), tf.constant(_NOT_FOUND, tf.int64)),
+        maximum_iterations=MOST_BLOCKS,
     )
     return tiff
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tfvlad.catalog import Catalog
 from tfvlad.folders import list_images
 from tfvlad.roots import Root
-from tfvlad.tables import FailureRow, Ids, ImageRow, Stamp
+from tfvlad.tables import FailureRow, FileRow, Ids, Stamp
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -47,7 +47,7 @@ class ChangedFile:
     stamp: Stamp
     sha256: bytes
     content: bytes
-    indexed: ImageRow | None
+    indexed: FileRow | None
 
 
 class Scan:
@@ -65,8 +65,8 @@ class Scan:
         self._root = root
         self._retry_failed = retry_failed
         with catalog.read() as snapshot:
-            self._images, self._failures = snapshot.image_ids(root.id), snapshot.failure_ids(root.id)
-        self._seen_images, self._seen_failures = array("q"), array("q")
+            self._files, self._failures = snapshot.file_ids(root.id), snapshot.failure_ids(root.id)
+        self._seen_files, self._seen_failures = array("q"), array("q")
         self._unlisted: list[str] = []  # folders, relative to the root
 
     def changed(self, files: int) -> Iterator[ChangedFile]:
@@ -85,20 +85,24 @@ class Scan:
                     yield file
 
     def vanished(self) -> tuple[Ids, Ids]:
-        """After the walk: the images, and the failures, whose files are gone."""
-        images = np.setdiff1d(self._images, np.array(self._seen_images, dtype=np.int64))
+        """After the walk: the indexed files, and the failures, that are gone."""
+        files = np.setdiff1d(self._files, np.array(self._seen_files, dtype=np.int64))
         failures = np.setdiff1d(self._failures, np.array(self._seen_failures, dtype=np.int64))
         if self._unlisted:  # nobody knows what is in there: what is indexed of it stays
             folders = tuple(self._unlisted)
             with self._catalog.read() as snapshot:
-                unknown = [image for image, _, path in snapshot.locate_images(images) if path.startswith(folders)]
-            images, failures = np.setdiff1d(images, unknown), failures[:0]
-        return images, failures
+                unknown = [file for file, _, path in snapshot.locate_files(files) if path.startswith(folders)]
+            files, failures = np.setdiff1d(files, unknown), failures[:0]
+        return files, failures
+
+    def is_anything_left(self) -> bool:
+        """Whether the folder is there now, and an image in it."""
+        return os.path.isdir(self._root.path) and any(True for _ in list_images(self._root.path))
 
     def _look(self, path: str) -> ChangedFile | None:
         full = os.path.join(self._root.path, path)
         with self._catalog.read() as snapshot:
-            image, failure = snapshot.find_image(self._root.id, path), snapshot.find_failure(self._root.id, path)
+            image, failure = snapshot.find_file(self._root.id, path), snapshot.find_failure(self._root.id, path)
         try:
             status = os.stat(full)
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
@@ -126,9 +130,9 @@ class Scan:
         self._saw(image, failure)
         return ChangedFile(path, stamp, hashlib.sha256(content).digest(), content, image)
 
-    def _saw(self, image: ImageRow | None, failure: FailureRow | None) -> None:
+    def _saw(self, image: FileRow | None, failure: FailureRow | None) -> None:
         if image is not None:
-            self._seen_images.append(image.id)
+            self._seen_files.append(image.id)
         if failure is not None:
             self._seen_failures.append(failure.id)
 

@@ -14,7 +14,7 @@ from tfvlad.headers import MOST_BLOCKS, bytes_at, little_endian
 
 Tensor = Any
 
-_LOOK_AHEAD = 1024  # sub-blocks of a GIF
+_LOOK_AHEAD = 128  # sub-blocks of a GIF
 
 
 def gif_frame(data: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,8 @@ def still_gif(data: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
     The image is moved to the corner: TensorFlow's canvas is only as large as the image, which an offset would cut.
     """
-    before, behind = tf.strings.substr(data, 0, start + 1), tf.strings.substr(data, start + 5, end - start - 5)
+    before = tf.strings.substr(data, tf.zeros_like(start), start + 1)
+    behind = tf.strings.substr(data, start + 5, end - start - 5)
     return tf.strings.join([before, b"\0\0\0\0", behind, b";"])
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.catalog import Catalog
+from tfvlad.changes import Change
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.folders import list_images
 from tfvlad.roots import Root, find_root, place
 from tfvlad.scan import ChangedFile, Failure, Scan
-from tfvlad.tables import WHOLE, Change, Stamp, Views, to_blob
+from tfvlad.tables import WHOLE, Stamp, Views, to_blob
 
 if TYPE_CHECKING:
     from tfvlad.encoder import Encoder
@@ -75,7 +76,7 @@ def synchronise(
       ConfigError: a folder is missing, or overlaps another root, or holds no image while the catalog does.
     """
     reports = [
-        _RootSync(catalog, root, retry_failed).run(encoder, files)
+        _RootSync(catalog, root, allow_empty, retry_failed).run(encoder, files)
         for root, files in _plan(catalog, folders, allow_empty)
     ]
     return SyncReport(
@@ -91,7 +92,7 @@ def _plan(catalog: Catalog, folders: Iterable[str], allow_empty: bool) -> list[t
     """Checks every folder before any work is done; gives each one's root and its number of images."""
     with catalog.read() as snapshot:
         roots = snapshot.roots()
-        held = {root.id: snapshot.count_images(root.id) for root in roots}
+        held = {root.id: snapshot.count_files(root.id) for root in roots}
     plan: dict[int, tuple[Root, int]] = {}
     for folder in folders:
         path, relative = place(folder, catalog.folder)
@@ -102,8 +103,7 @@ def _plan(catalog: Catalog, folders: Iterable[str], allow_empty: bool) -> list[t
         is_folder, images = os.path.isdir(path), held.get(root.id, 0)
         files = sum(1 for _ in list_images(path)) if is_folder else 0
         if images and not files and not allow_empty:
-            state = "holds no image any more" if is_folder else "is missing"
-            raise ConfigError(f"{folder} {state}, and the index holds {images} of it; allow_empty removes them")
+            raise _emptied(folder, images)
         if not images and not is_folder:
             raise ConfigError(f"{folder} is not a folder")
         plan[root.id] = (root._replace(path=path, relative=relative), files)
@@ -118,7 +118,7 @@ class _Work:
     path: str
     stamp: Stamp
     sha256: bytes
-    image: int | None
+    file: int | None  # its row in the catalog
     touched: bool = False  # the same bytes under a new stamp
     views: Views | None = None
     reason: str | None = None
@@ -132,10 +132,11 @@ class _Work:
 class _RootSync:
     """One root's synchronisation. `_contents` runs in the encoder's thread, everything else in the caller's."""
 
-    def __init__(self, catalog: Catalog, root: Root, retry_failed: bool) -> None:
+    def __init__(self, catalog: Catalog, root: Root, allow_empty: bool, retry_failed: bool) -> None:
         self._catalog = catalog
         self._root = root
         self._scan = Scan(catalog, root, retry_failed)
+        self._allow_empty = allow_empty
         self._scanned = False
         self._queue: deque[_Work] = deque()  # from the scan to the batch, in order
         self._in_flight: dict[bytes, _Work] = {}  # by content: given to the encoder, and not committed yet
@@ -151,14 +152,16 @@ class _RootSync:
                 self._encode(encoder, self._contents(changed))
         finally:
             self._commit()  # what was encoded before an interruption stays
-        images, failures = self._scan.vanished()
+        gone, failures = self._scan.vanished()
+        if gone.size and not self._allow_empty and not self._scan.is_anything_left():
+            raise _emptied(self._root.path, gone.size)  # a disk that was unplugged meanwhile
         with self._catalog.write() as change:
-            change.remove_images(images)
+            change.remove_files(gone)
             change.remove_failures(failures)
         return SyncReport(
             added=self._added,
             updated=self._updated,
-            removed=len(images),
+            removed=len(gone),
             unchanged=self._scan.unchanged + self._touched,
             failed=self._scan.failures + self._failed,
         )
@@ -223,10 +226,10 @@ class _RootSync:
         self._committed = time.monotonic()
 
     def _write(self, change: Change, work: _Work) -> None:
-        if work.touched and work.image is not None:
-            change.touch_image(work.image, work.stamp)
+        if work.touched and work.file is not None:
+            change.touch_file(work.file, work.stamp)
         elif work.views is not None:
-            change.put_image(self._root.id, work.path, work.stamp, work.sha256, work.views)
+            change.put_file(self._root.id, work.path, work.stamp, work.sha256, work.views)
         elif work.reason is not None:
             change.put_failure(self._root.id, work.path, work.stamp, work.reason)
 
@@ -235,10 +238,15 @@ class _RootSync:
             self._failed.append(Failure(os.path.join(self._root.path, work.path), work.reason))
         elif work.touched:
             self._touched += 1
-        elif work.image is None:
+        elif work.file is None:
             self._added += 1
         else:
             self._updated += 1
+
+
+def _emptied(folder: str, images: int) -> ConfigError:
+    state = "holds no image any more" if os.path.isdir(folder) else "is missing"
+    return ConfigError(f"{folder} {state}, and the index holds {images} of it; allow_empty removes them")
 
 
 def _settle(work: _Work, result: Result) -> None:

@@ -10,6 +10,7 @@ import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
 from tfvlad_flags import artifacts, evaluation, output
+from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import search as search_flags
 
 OPERANDS = ""
@@ -19,6 +20,7 @@ def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     artifacts.define_index(values)
     evaluation.define(values)
+    encoder_flags.define_max_pixels(values)
     search_flags.define_exact(values)
     output.define_format(values)
 
@@ -28,7 +30,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.commands.figures import as_json, as_rows
     from tfvlad.commands.measuring import measure
 
-    with tfvlad.Index.open(values.index) as index:
+    with tfvlad.Index.open(values.index, max_pixels=values.max_pixels) as index:
         measured = measure(index, values.queries or values.dataset, values.ground_truth, values.exact)
     if values.format == "json":
         print(json.dumps(as_json(measured.evaluation), indent=2))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
+from tfvlad.account import IndexedFolder
+from tfvlad.commands.failures import DONE, report_failures
 from tfvlad.commands.targets import writing
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
-from tfvlad_flags import artifacts, images, output
+from tfvlad_flags import artifacts, output
+from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
 
 OPERANDS = ""
@@ -20,15 +23,20 @@ OPERANDS = ""
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    images.define(values)
+    index_flags.define_images(values)
     artifacts.define_index(values)
     artifacts.define_encoder(values, required=False)
+    encoder_flags.define_max_pixels(values)
     index_flags.define(values)
     output.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
+    if values.report:
+        with tfvlad.Index.open(values.index) as index:
+            _print_account(index.folders(), values.format)
+        return DONE
     with _open_or_create(values) as index:
         report = index.sync(values.images, allow_empty=values.allow_empty, retry_failed=values.retry_failed)
         size = len(index)
@@ -41,15 +49,26 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     return report_failures([(failure.path, failure.reason) for failure in report.failed])
 
 
+def _print_account(folders: list[IndexedFolder], form: str) -> None:
+    if form == "json":
+        print(json.dumps([dataclasses.asdict(folder) for folder in folders], indent=2))
+        return
+    for folder in folders:
+        print(f"{folder.path}: {folder.files} indexed, {len(folder.failed)} failed")
+        for failure in folder.failed:
+            print(f"  {failure.path}: {failure.reason}")
+
+
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
     if _is_there(values.index):
-        return tfvlad.Index.open(values.index, tfvlad.Encoder.load(values.encoder) if values.encoder else None)
+        encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels) if values.encoder else None
+        return tfvlad.Index.open(values.index, encoder, values.max_pixels)
     if not values.encoder:
         raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
     for folder in values.images:  # a mistyped one must not leave an empty index behind
         if not (values.allow_empty and os.path.isdir(folder)):
             image_paths(folder)
-    encoder = tfvlad.Encoder.load(values.encoder)
+    encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
     with writing(values.index):
         return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))
 

@@ -15,6 +15,7 @@ from tfvlad.commands.targets import check_file, writing
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, output
+from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import search as search_flags
 
 OPERANDS = "QUERY... (images, or folders of them)"
@@ -23,6 +24,7 @@ OPERANDS = "QUERY... (images, or folders of them)"
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     artifacts.define_index(values)
+    encoder_flags.define_max_pixels(values)
     search_flags.define(values)
     output.define_format(values)
     output.define_html(values)
@@ -35,7 +37,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_file(values.html)
-    with tfvlad.Index.open(values.index) as index:
+    with tfvlad.Index.open(values.index, max_pixels=values.max_pixels) as index:
         from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
 
         found, descriptors, failures = encode_queries(index.encoder, queries)
