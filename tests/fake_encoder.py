@@ -32,7 +32,7 @@ class FakeEncoder:
         self.interrupt_after = interrupt_after
 
     @classmethod
-    def load(cls, path: str) -> FakeEncoder:
+    def load(cls, path: str, max_pixels: int | None = None) -> FakeEncoder:
         dim, fingerprint = Path(path, "fake.txt").read_text().split()
         return cls(int(dim), fingerprint)
 
