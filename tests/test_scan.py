@@ -166,3 +166,14 @@ def test_very_long_names_and_paths(catalog: Catalog, photos: Path) -> None:
     assert list(contents(catalog)) == [longest]
     assert [failure.reason for failure in report.failed] == ["cannot be listed: File name too long"]
     assert counts(run(catalog, photos)) == (0, 0, 0, 1, 1)
+
+
+def test_a_file_too_large_for_an_image_is_told_and_not_read(
+    catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "LARGEST_FILE", 10)
+    write(photos, huge="x" * 11, small="x" * 10)
+    report = run(catalog, photos)
+    reason = "11 bytes are more than an image file may have (10)"
+    assert report.failed == [Failure(str(photos / "huge.jpg"), reason)]
+    assert contents(catalog) == described(small="x" * 10)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from tfvlad.errors import ConfigError
 
+LARGEST_FILE = 2**30  # bytes; an uncompressed image of 100 megapixels has a third of it
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 

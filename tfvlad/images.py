@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
 from tfvlad.decoding import decode, on_white
 from tfvlad.errors import ImageError
+from tfvlad.folders import LARGEST_FILE
 from tfvlad.headers import FORMATS, image_format
 from tfvlad.orientation import read_orientation, turn_upright
 
@@ -30,7 +31,6 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 VERSION = 1
 
 _WIDE = 2**14  # pixels
-LARGEST_FILE = 2**30  # bytes; an image of max_pixels, uncompressed, is smaller
 
 _IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 _IMAGENET_STD_RGB = (0.229, 0.224, 0.225)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfvlad.catalog import Catalog
-from tfvlad.folders import list_images
+from tfvlad.folders import LARGEST_FILE, list_images
 from tfvlad.roots import Root
 from tfvlad.tables import FailureRow, FileRow, Ids, Stamp
 
@@ -116,9 +116,13 @@ class Scan:
                 self._fail(full, failure.reason)
                 self._saw(None, failure)
                 return None
+            if status.st_size > LARGEST_FILE:
+                self._fail(full, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+                self._saw(image, failure)
+                return None
             with open(full, "rb") as file:
                 stamp = _stamp(os.fstat(file.fileno()))
-                content = file.read()
+                content = file.read(LARGEST_FILE)
         except FileNotFoundError:  # gone since it was listed
             if os.path.islink(full):
                 self._fail(full, "is a link to nothing")
