@@ -175,7 +175,11 @@ def test_interruption_is_told_in_one_line(command: Command, monkeypatch: pytest.
 
 def test_ctrl_c() -> None:
     process = subprocess.Popen(
-        replaced("print('ready', flush=True); time.sleep(300)"),
+        # A shell that runs its jobs in the background has them ignore the signal, and so their children.
+        replaced(
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "print('ready', flush=True); time.sleep(300)"
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
