@@ -24,6 +24,7 @@ FLAGS = {
     },
     "search": {"index", "k", "exact", "format", "html"},
     "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format"},
+    "export": {"encoder", "output", "version"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip

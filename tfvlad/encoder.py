@@ -37,6 +37,7 @@ class Encoder:
     Attributes:
       config: the settings, with the layer and the preprocessing that were found for them.
       backbone: the sub-model that gives the local features.
+      loader: prepares the images for it.
       codebook: (K, C) float32 centroids.
       whitening: fitted PCA-whitening, or None where `config.dim` is None.
       dim: length of a descriptor.
@@ -50,6 +51,7 @@ class Encoder:
         backbone = extractor.backbone
         self.config = dataclasses.replace(config, layer=backbone.layer, preprocessing=backbone.preprocessing)
         self.backbone = backbone
+        self.loader = extractor.loader
         self.codebook = codebook
         self.whitening = whitening
         self.dim = whitening.dim if whitening else codebook.size

@@ -45,6 +45,7 @@ class FeatureExtractor:
 
     Attributes:
       backbone: the network.
+      loader: prepares its images.
     """
 
     def __init__(self, backbone: Backbone, loader: ImageLoader, image_size: int) -> None:
@@ -56,9 +57,9 @@ class FeatureExtractor:
             maps = model(images, training=False)
             return local(maps), tf.shape(maps)[1:3]
 
-        self._loader = loader
+        self.loader = loader
         self._has_cells: dict[tuple[int, int], bool] = {}
-        self._batch = int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
+        self._batch = batch_size(image_size)
         self._extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
 
     def stream(self, sources: Iterable[Source]) -> Iterator[list[FeatureBatch | tuple[int, ImageError]]]:
@@ -92,7 +93,7 @@ class FeatureExtractor:
 
     def _prepare(self, position: int, source: Source) -> tuple[int, Any]:
         try:
-            image = self._loader.load(source)
+            image = self.loader.load(source)
             self._require_a_cell(image, source)
         except ImageError as error:
             return position, error
@@ -101,7 +102,7 @@ class FeatureExtractor:
     def _require_a_cell(self, image: Any, source: Source) -> None:
         height, width, _ = image.shape
         if (height, width) not in self._has_cells:  # asking Keras takes longer than decoding
-            self._has_cells[height, width] = _has_cells(self.backbone.model, height, width)
+            self._has_cells[height, width] = has_cells(self.backbone.model, height, width)
         if not self._has_cells[height, width]:
             raise ImageError(source_name(source), f"{width}x{height} pixels are too few for this layer")
 
@@ -120,7 +121,13 @@ class FeatureExtractor:
                 yield FeatureBatch([position for position, _ in chunk], np.asarray(features), (height, width))
 
 
-def _has_cells(model: keras.Model, height: int, width: int) -> bool:
+def batch_size(image_size: int) -> int:
+    """Images of this side in pixels that one forward pass takes, at most."""
+    return int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
+
+
+def has_cells(model: keras.Model, height: int, width: int) -> bool:
+    """Whether an image of so many pixels has any local feature."""
     try:
         shape = model.compute_output_shape((1, height, width, 3))
     except ValueError:  # a window larger than what is left of the image

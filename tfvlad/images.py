@@ -93,17 +93,17 @@ def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
     """Resizes with an anti-aliased bilinear filter.
 
     Args:
-      image: (H, W, 3) uint8.
+      image: (..., H, W, 3) uint8, one image or several of one size.
       image_size: pixels; see `resize`.
-      resize: ``stretch`` gives (image_size, image_size, 3); ``fit`` makes the longest side image_size pixels, up or
+      resize: ``stretch`` gives a square of image_size; ``fit`` makes the longest side image_size pixels, up or
         down, and keeps the aspect ratio to the nearest pixel.
 
     Returns:
-      (h, w, 3) float32 in [0, 255].
+      (..., h, w, 3) float32 in [0, 255].
     """
     if resize == "stretch":
         return tf.image.resize(image, (image_size, image_size), antialias=True)
-    sides = tf.cast(tf.shape(image)[:2], tf.float64)
+    sides = tf.cast(tf.shape(image)[-3:-1], tf.float64)
     scaled = tf.round(sides * (image_size / tf.reduce_max(sides)))
     return tf.image.resize(image, tf.maximum(tf.cast(scaled, tf.int32), 1), antialias=True)
 
