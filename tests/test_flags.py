@@ -22,7 +22,7 @@ FLAGS = {
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
     },
-    "search": {"index", "k", "exact", "format", "html"},
+    "search": {"index", "encoder", "k", "exact", "format", "html"},
     "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format"},
     "export": {"encoder", "output", "version"},
     "layers": {"backbone", "format"},

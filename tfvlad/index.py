@@ -23,7 +23,7 @@ from tfvlad.sync import SyncReport, synchronise
 from tfvlad.tables import Snapshot
 
 if TYPE_CHECKING:
-    from tfvlad.encoder import Encoder
+    from tfvlad.encoders import AnyEncoder
     from tfvlad.images import Source
 
 Path = str | os.PathLike[str]
@@ -52,7 +52,7 @@ class Hit(NamedTuple):
 class Index:
     """Images in one index folder. Threads may search while one synchronises, and processes too."""
 
-    def __init__(self, path: str, catalog: Catalog, encoder: Encoder | None) -> None:
+    def __init__(self, path: str, catalog: Catalog, encoder: AnyEncoder | None) -> None:
         """Use `create` or `open`."""
         self._path = path
         self._catalog = catalog
@@ -61,7 +61,7 @@ class Index:
         self._encoder_lock = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path, encoder: Encoder, config: IndexConfig | None = None) -> Index:
+    def create(cls, path: Path, encoder: AnyEncoder, config: IndexConfig | None = None) -> Index:
         """Makes an empty index with its own copy of the encoder.
 
         Args:
@@ -81,7 +81,7 @@ class Index:
         return cls.open(folder, encoder)
 
     @classmethod
-    def open(cls, path: Path, encoder: Encoder | None = None) -> Index:
+    def open(cls, path: Path, encoder: AnyEncoder | None = None) -> Index:
         """Opens an index.
 
         Args:
@@ -103,13 +103,13 @@ class Index:
         return index
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> AnyEncoder:
         """The encoder of every descriptor in the index, loaded when first asked for."""
         with self._encoder_lock:
             if self._encoder is None:
-                from tfvlad.encoder import Encoder
+                from tfvlad.encoders import load_encoder
 
-                encoder = Encoder.load(os.path.join(self._path, "encoder"))
+                encoder = load_encoder(os.path.join(self._path, "encoder"))
                 self._check(encoder)
                 self._encoder = encoder
             return self._encoder
@@ -117,7 +117,7 @@ class Index:
     def sync(
         self,
         folders: Path | Iterable[Path],
-        encoder: Encoder | None = None,
+        encoder: AnyEncoder | None = None,
         *,
         allow_empty: bool = False,
         retry_failed: bool = False,
@@ -235,7 +235,7 @@ class Index:
     ) -> None:
         self.close()
 
-    def _check(self, encoder: Encoder) -> None:
+    def _check(self, encoder: AnyEncoder) -> None:
         made_with, given = self._catalog.fingerprint, encoder.fingerprint
         if given != made_with:
             raise MismatchError(

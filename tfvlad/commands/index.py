@@ -10,6 +10,7 @@ from absl import flags
 import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.targets import writing
+from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, images, output
@@ -43,13 +44,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
     if _is_there(values.index):
-        return tfvlad.Index.open(values.index, tfvlad.Encoder.load(values.encoder) if values.encoder else None)
+        return tfvlad.Index.open(values.index, load_encoder(values.encoder) if values.encoder else None)
     if not values.encoder:
         raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
     for folder in values.images:  # a mistyped one must not leave an empty index behind
         if not (values.allow_empty and os.path.isdir(folder)):
             image_paths(folder)
-    encoder = tfvlad.Encoder.load(values.encoder)
+    encoder = load_encoder(values.encoder)
     with writing(values.index):
         return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))
 

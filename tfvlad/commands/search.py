@@ -12,6 +12,7 @@ import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import check_file, writing
+from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, output
@@ -23,6 +24,7 @@ OPERANDS = "QUERY... (images, or folders of them)"
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     artifacts.define_index(values)
+    artifacts.define_other_encoder(values)
     search_flags.define(values)
     output.define_format(values)
     output.define_html(values)
@@ -35,7 +37,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_file(values.html)
-    with tfvlad.Index.open(values.index) as index:
+    encoder = load_encoder(values.encoder) if values.encoder else None
+    with tfvlad.Index.open(values.index, encoder) as index:
         from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
 
         found, descriptors, failures = encode_queries(index.encoder, queries)
