@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tfvlad.catalog import Catalog
+from tfvlad.config import IndexConfig
 
 # A first example may compile a Numba kernel: no test is held to a time.
 settings.register_profile("tfvlad", deadline=None)
@@ -19,3 +23,20 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: {folder} is not a folder (TFVLAD_TEST_DATA names another)")
     return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """An empty folder for images."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """An empty catalog of 8-dimensional descriptors."""
+    (tmp_path / "i.index").mkdir()
+    opened = Catalog.create(str(tmp_path / "i.index"), "f", 8, IndexConfig())
+    yield opened
+    opened.close()

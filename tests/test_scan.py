@@ -12,24 +12,8 @@ from syncing import contents, counts, described, fail_to_open, run, write
 
 from tfvlad import scan
 from tfvlad.catalog import Catalog
-from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError
 from tfvlad.scan import Failure
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    (tmp_path / "i.index").mkdir()
-    opened = Catalog.create(str(tmp_path / "i.index"), "f", 8, IndexConfig())
-    yield opened
-    opened.close()
 
 
 def test_what_cannot_be_read_stays_as_it_is_indexed(

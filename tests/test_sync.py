@@ -12,25 +12,9 @@ from syncing import contents, counts, described, fail_to_open, run, write
 
 from tfvlad import scan, sync
 from tfvlad.catalog import Catalog
-from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError
 from tfvlad.sync import Failure, synchronise
 from tfvlad.tables import State
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    (tmp_path / "i.index").mkdir()
-    opened = Catalog.create(str(tmp_path / "i.index"), "f", 8, IndexConfig())
-    yield opened
-    opened.close()
 
 
 def test_new_changed_and_removed_files(catalog: Catalog, photos: Path) -> None:
