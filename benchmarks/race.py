@@ -31,7 +31,7 @@ Prepare = Callable[..., tuple[Callable[[], Any], Callable[[Any], dict[str, float
 
 PAUSE = 0.05  # seconds, in which the threads of whoever ran before fall asleep
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_PACKAGES = ("numpy", "numba", "tensorflow", "keras", "scikit-learn", "hnswlib", "faiss-cpu", "pyvisim")
+_PACKAGES = ("numpy", "numba", "tensorflow", "keras", "jax", "torch", "scikit-learn", "hnswlib", "faiss-cpu", "pyvisim")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Timing:
 
 
 def race(
-    contenders: dict[str, Prepare], arguments: Sequence[Any], threads: int, rounds: int
+    contenders: dict[str, Prepare], arguments: Sequence[Any], threads: int, rounds: int, least: float = 0.0
 ) -> tuple[dict[str, Timing], list[str]]:
     """Times contenders on the same work.
 
@@ -69,7 +69,8 @@ def race(
       contenders: functions at the top level of a module; one that raises ImportError is left out.
       arguments: given to each, in its own process.
       threads: cores that each may use.
-      rounds: how often each runs, behind a first time that warms it up.
+      rounds: how often each runs, behind a first time that warms it up; 0 times that one, for what takes minutes.
+      least: seconds; a shorter run is repeated within its round until they are over, and its mean is the timing.
 
     Returns:
       The timings, and what was left out, with the reason.
@@ -79,7 +80,7 @@ def race(
     with pinned(threads), contextlib.ExitStack() as stack:
         workers: dict[str, _Worker] = {}
         for name, prepare in contenders.items():  # one after the other: a first run is for its memory, too
-            worker = stack.enter_context(_Worker(prepare, arguments))
+            worker = stack.enter_context(_Worker(prepare, arguments, least))
             if worker.missing:
                 missing.append(f"{name} ({worker.missing})")
             else:
@@ -91,7 +92,7 @@ def race(
                 time.sleep(PAUSE)
                 workers[name].run()
         for name, worker in workers.items():
-            seconds, cpu = np.array(worker.times).T
+            seconds, cpu = np.array(worker.times or [worker.first_time]).T
             timings[name] = Timing(seconds, cpu, worker.peak_bytes, worker.quality)
     return timings, missing
 
@@ -119,14 +120,14 @@ def pinned(threads: int) -> Iterator[None]:
 class _Worker:
     """A contender's process."""
 
-    def __init__(self, prepare: Prepare, arguments: Sequence[Any]) -> None:
+    def __init__(self, prepare: Prepare, arguments: Sequence[Any], least: float) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, prepare, tuple(arguments)), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, prepare, tuple(arguments), least), daemon=True)
         self._process.start()
         theirs.close()
         self.times: list[tuple[float, float]] = []
-        self.missing, self.peak_bytes, self.quality = self._pipe.recv()
+        self.missing, self.peak_bytes, self.quality, self.first_time = self._pipe.recv()
 
     def run(self) -> None:
         self._pipe.send(True)
@@ -140,23 +141,34 @@ class _Worker:
         self._process.join()
 
 
-def _work(pipe: Connection, prepare: Prepare, arguments: tuple[Any, ...]) -> None:
+def _work(pipe: Connection, prepare: Prepare, arguments: tuple[Any, ...], least: float) -> None:
     try:
         run, judge = prepare(*arguments)
     except ImportError as error:
-        pipe.send((str(error), 0, {}))
+        pipe.send((str(error), 0, {}, (0.0, 0.0)))
         return
     before = _reset_peak()
+    cpu, start = time.process_time(), time.perf_counter()
     result = run()
+    first_time = time.perf_counter() - start, time.process_time() - cpu
     peak = _status("VmHWM") - before
     quality = judge(result)
     del result
-    pipe.send((None, max(0, peak), quality))
+    pipe.send((None, max(0, peak), quality, first_time))
     with contextlib.suppress(EOFError):
         while pipe.recv():
-            cpu, start = time.process_time(), time.perf_counter()
-            run()
-            pipe.send((time.perf_counter() - start, time.process_time() - cpu))
+            pipe.send(_time(run, least))
+
+
+def _time(run: Callable[[], Any], least: float) -> tuple[float, float]:
+    """Wall and CPU seconds of one run: the mean of as many as it takes to fill `least` seconds."""
+    cpu, start, runs = time.process_time(), time.perf_counter(), 0
+    while True:
+        run()
+        runs += 1
+        seconds = time.perf_counter() - start
+        if seconds >= least:
+            return seconds / runs, (time.process_time() - cpu) / runs
 
 
 def _reset_peak() -> int:

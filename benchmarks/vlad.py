@@ -1,41 +1,46 @@
 """How fast is the VLAD kernel, beside the matrix product that it contains and beside other ways to the same result?
 
-    python benchmarks/vlad.py [--json OUT] [--repetitions 21] [--seed 0]
+    python benchmarks/vlad.py [--json OUT] [--rounds 15] [--seed 0]
 
-Prints, for one thread and for all: the median time per image, its ratio to the bare matrix product and to
-`encode_vlad` (medians of the ratios within each round, in which all contenders run once), and the largest
-absolute error of the descriptors against a float64 computation. Install ``tfvlad[bench]`` for all contenders.
+Prints, for one thread and for all: the median time per image, its ratios to the bare matrix product and to
+`encode_vlad` (medians of the ratios within each round), and the largest absolute error of the descriptors against a
+float64 computation; then how product and kernel scale with the threads, and what the first call in a process costs.
+Install ``tfvlad[bench]`` for all contenders.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
+import itertools
 import os
-import platform
-import random
-import time
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.metrics import pairwise_distances_argmin
-from threadpoolctl import threadpool_limits
-
-from tfvlad_kernels import encode_vlad
+import race
 
 SHAPES = ((784, 512, 100), (3136, 256, 100), (196, 512, 256), (1225, 288, 64))
 BATCH = 16
-PAUSE = 0.05  # seconds; the threads of OpenBLAS and OpenMP spin for a while, in the way of whoever comes next
+LEAST = 0.1  # seconds of a timing
 PRODUCT, KERNEL = "matrix product", "encode_vlad"
 
 Floats = npt.NDArray[np.floating[Any]]
-Contender = Callable[[], Any]
+Labels = npt.NDArray[np.integer[Any]]
+Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
+
+FIRST_CALL = """
+import time
+import numpy as np
+start = time.perf_counter()
+from tfvlad_kernels import encode_vlad
+imported = time.perf_counter()
+encode_vlad(np.ones((16, 30, 8), np.float32), np.ones((3, 8), np.float32))
+print(imported - start, time.perf_counter() - imported)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,34 +58,45 @@ class Row:
     max_error: float | None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there, too")
-    parser.add_argument("--repetitions", type=int, default=21)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+@dataclasses.dataclass(frozen=True)
+class FirstCall:
+    """Seconds that a new process takes for its first descriptors, with an empty and with a filled cache of compiles."""
 
-    missing: set[str] = set()
+    threads: int
+    cache: str
+    import_seconds: float
+    call_seconds: float
+
+
+def main() -> None:
+    arguments = race.parser(__doc__, rounds=15).parse_args()
     rows: list[Row] = []
-    for threads in sorted({1, numba.config.NUMBA_NUM_THREADS}):
+    missing: list[str] = []
+    for threads in race.all_threads():
         for shape in SHAPES:
             features, centroids = synthetic(*shape, seed=arguments.seed)
-            numba.set_num_threads(threads)
-            with threadpool_limits(threads):
-                contenders = contenders_for(features, centroids, missing)
-                rows += compare(contenders, reference(features, centroids), shape, threads, arguments.repetitions)
-            print_table(rows[-len(contenders) :])
-    for name in sorted(missing):
-        print(f"not installed, left out: {name}")
-    if arguments.json:
-        document = {
-            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-            "versions": {"numpy": np.__version__, "numba": numba.__version__},
-            "batch": BATCH,
-            "missing": sorted(missing),
-            "rows": [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+            given = (features, centroids, reference(features, centroids))
+            timings, absent = race.race(CONTENDERS, given, threads, arguments.rounds, LEAST)
+            missing += absent
+            found = [
+                Row(
+                    threads,
+                    *shape,
+                    name,
+                    ms_per_image=timing.median / BATCH * 1e3,
+                    to_product=timing.ratio(timings[PRODUCT]),
+                    to_kernel=timing.ratio(timings[KERNEL]),
+                    max_error=timing.quality.get("max error"),
+                )
+                for name, timing in timings.items()
+            ]
+            print_rows(found)
+            rows += found
+    print_scaling(rows)
+    first_calls = [call for threads in race.all_threads() for call in time_first_calls(threads)]
+    print_first_calls(first_calls)
+    race.print_missing(missing)
+    race.write_json(arguments.json, [*rows, *first_calls], missing)
 
 
 def synthetic(length: int, depth: int, clusters: int, seed: int) -> tuple[npt.NDArray[np.float32], Floats]:
@@ -92,61 +108,92 @@ def synthetic(length: int, depth: int, clusters: int, seed: int) -> tuple[npt.ND
     return features, features.reshape(-1, depth)[drawn].mean(axis=1)
 
 
-def contenders_for(features: npt.NDArray[np.float32], centroids: Floats, missing: set[str]) -> dict[str, Contender]:
-    """Names each way to compute the VLADs; `missing` receives the packages that are not installed."""
-    images, length, depth = features.shape
-    rows = features.reshape(-1, depth)
-    transposed = np.ascontiguousarray(centroids.T)
+def bare_product(features: Floats, centroids: Floats, *_: Floats) -> Prepared:
+    """All scores, and nothing done with them; the output is allocated once."""
+    rows, transposed = features.reshape(-1, features.shape[-1]), np.ascontiguousarray(centroids.T)
     scores = np.empty((len(rows), len(centroids)), np.float32)
-    half_norms = np.sum(centroids**2, axis=1) / 2
+    return lambda: np.dot(rows, transposed, out=scores), lambda _: {}
 
-    def one_hot() -> Floats:
+
+def kernel(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+    from tfvlad_kernels import encode_vlad
+
+    return lambda: encode_vlad(features, centroids), error_from(expected)
+
+
+def one_hot(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+    transposed, half_norms = np.ascontiguousarray(centroids.T), np.sum(centroids**2, axis=1) / 2
+
+    def run() -> Floats:
         labels = np.argmax(features @ transposed - half_norms, axis=2)
         members = np.eye(len(centroids), dtype=np.float32)[labels]  # (B, N, K)
         sums = members.transpose(0, 2, 1) @ features  # (B, K, N) @ (B, N, D) -> (B, K, D)
         return normalized(sums - members.sum(axis=1)[:, :, np.newaxis] * centroids)
 
-    def with_labels(labels: npt.NDArray[np.integer[Any]]) -> Floats:
-        return normalized(residual_sums(features, centroids, labels.reshape(images, length)))
-
-    contenders: dict[str, Contender] = {
-        PRODUCT: lambda: np.dot(rows, transposed, out=scores),
-        KERNEL: lambda: encode_vlad(features, centroids),
-        "NumPy, one-hot": one_hot,
-        "scikit-learn + NumPy": lambda: with_labels(pairwise_distances_argmin(rows, centroids)),
-    }
-    try:
-        import faiss
-    except ImportError:
-        missing.add("faiss-cpu")
-    else:
-        index = faiss.IndexFlatL2(depth)
-        index.add(centroids)
-        contenders["faiss + NumPy"] = lambda: with_labels(index.search(rows, 1)[1])
-    try:
-        from pyvisim.classic import VLADEmbedder
-        from pyvisim.features import Lambda
-    except ImportError:
-        missing.add("pyvisim")
-    else:
-        # Stand-ins for images, one pixel each, whose value says which features to hand over.
-        embedder = VLADEmbedder(Lambda(lambda image: features[image.flat[0]], depth), n_clusters=len(centroids))
-        fitted = KMeans(len(centroids))
-        fitted.cluster_centers_ = centroids
-        # It has no public way to take a codebook from elsewhere.
-        embedder._set_clustering_model(embedder.clustering_model.from_sklearn(fitted))
-        pixels = np.arange(images, dtype=np.uint8).reshape(images, 1, 1, 1).repeat(3, axis=3)
-        contenders["pyvisim"] = lambda: embedder.embed(list(pixels))
-    return contenders
+    return run, error_from(expected)
 
 
-def residual_sums(features: Floats, centroids: Floats, labels: npt.NDArray[np.integer[Any]]) -> Floats:
-    """Sums x - c per image and cluster, (B, K, D), in the features' dtype."""
+def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+    from sklearn.metrics import pairwise_distances_argmin
+
+    rows = features.reshape(-1, features.shape[2])
+    return (
+        lambda: with_labels(features, centroids, pairwise_distances_argmin(rows, centroids)),
+        error_from(expected),
+    )
+
+
+def faiss(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+    import faiss
+
+    rows, index = features.reshape(-1, features.shape[2]), faiss.IndexFlatL2(features.shape[2])
+    index.add(centroids)
+    return lambda: with_labels(features, centroids, index.search(rows, 1)[1]), error_from(expected)
+
+
+def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+    from pyvisim.classic import VLADEmbedder
+    from pyvisim.features import Lambda
+    from sklearn.cluster import KMeans
+
+    # Stand-ins for images, one pixel each, whose value says which features to hand over.
+    extractor = Lambda(lambda image: features[image.flat[0]], features.shape[2])
+    embedder = VLADEmbedder(extractor, n_clusters=len(centroids))
+    fitted = KMeans(len(centroids))
+    fitted.cluster_centers_ = centroids
+    # It has no public way to take a codebook from elsewhere.
+    embedder._set_clustering_model(embedder.clustering_model.from_sklearn(fitted))
+    pixels = list(np.arange(len(features), dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3))
+    return lambda: embedder.embed(pixels), error_from(expected)
+
+
+CONTENDERS: dict[str, race.Prepare] = {
+    PRODUCT: bare_product,
+    KERNEL: kernel,
+    "NumPy, one-hot": one_hot,
+    "scikit-learn + NumPy": scikit_learn,
+    "faiss + NumPy": faiss,
+    "pyvisim": pyvisim,
+}
+
+
+def error_from(expected: Floats) -> Callable[[Floats], dict[str, float]]:
+    return lambda vlads: {"max error": float(np.abs(vlads - expected).max())}
+
+
+def reference(features: Floats, centroids: Floats) -> Floats:
+    """Computes the descriptors in float64."""
+    x, c = features.astype(np.float64), centroids.astype(np.float64)
+    return with_labels(x, c, np.argmax(x @ c.T - np.sum(c**2, axis=1) / 2, axis=2))
+
+
+def with_labels(features: Floats, centroids: Floats, labels: Labels) -> Floats:
+    """Sums x - c per image and cluster, in the features' dtype, and normalises: (B, K*D)."""
     sums = np.zeros((len(features), *centroids.shape), features.dtype)
-    for image, chosen, image_sums in zip(features, labels, sums, strict=True):
+    for image, chosen, image_sums in zip(features, labels.reshape(features.shape[:2]), sums, strict=True):
         for k in np.unique(chosen):
             image_sums[k] = (image[chosen == k] - centroids[k]).sum(axis=0)
-    return sums
+    return normalized(sums)
 
 
 def normalized(sums: Floats) -> Floats:
@@ -158,51 +205,61 @@ def normalized(sums: Floats) -> Floats:
     return sums
 
 
-def reference(features: Floats, centroids: Floats) -> Floats:
-    """Computes the descriptors in float64."""
-    x, c = features.astype(np.float64), centroids.astype(np.float64)
-    return normalized(residual_sums(x, c, np.argmax(x @ c.T - np.sum(c**2, axis=1) / 2, axis=2)))
+def time_first_calls(threads: int) -> list[FirstCall]:
+    """Encodes in two new processes, one after the other, that share a cache which is empty at first."""
+    calls = []
+    with tempfile.TemporaryDirectory() as folder, race.pinned(threads):
+        for cache in ("cold", "cached"):
+            command = [sys.executable, "-c", FIRST_CALL]
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+            calls.append(FirstCall(threads, cache, *map(float, output.split())))
+    return calls
 
 
-def compare(
-    contenders: dict[str, Contender], expected: Floats, shape: tuple[int, int, int], threads: int, repetitions: int
-) -> list[Row]:
-    """Runs all contenders, in another order each time, `repetitions` times."""
-    errors: dict[str, float | None] = {}
-    for name, contender in contenders.items():  # compiles and warms up, too
-        result = contender()
-        errors[name] = None if name == PRODUCT else float(np.abs(result - expected).max())
-    rounds: dict[str, list[float]] = {name: [] for name in contenders}
-    order, generator = list(contenders), random.Random(0)
-    for _ in range(repetitions):
-        generator.shuffle(order)  # what the one before leaves in the caches is luck
-        for name in order:
-            time.sleep(PAUSE)
-            start = time.perf_counter()
-            contenders[name]()
-            rounds[name].append(time.perf_counter() - start)
-    seconds = {name: np.array(times) for name, times in rounds.items()}
-    return [
-        Row(
-            threads,
-            *shape,
-            name,
-            ms_per_image=float(np.median(seconds[name])) / BATCH * 1e3,
-            to_product=float(np.median(seconds[name] / seconds[PRODUCT])),
-            to_kernel=float(np.median(seconds[name] / seconds[KERNEL])),
-            max_error=errors[name],
-        )
-        for name in contenders
-    ]
-
-
-def print_table(rows: list[Row]) -> None:
+def print_rows(rows: list[Row]) -> None:
     first = rows[0]
-    print(f"N={first.features} D={first.depth} K={first.clusters}, batch {BATCH}, threads {first.threads}")
-    print(f"  {'':22} {'ms/image':>9} {'to product':>11} {'to kernel':>10} {'max error':>10}")
-    for row in rows:
-        error = "" if row.max_error is None else f"{row.max_error:.1e}"
-        print(f"  {row.name:22} {row.ms_per_image:9.3f} {row.to_product:11.2f} {row.to_kernel:10.2f} {error:>10}")
+    title = f"N={first.features} D={first.depth} K={first.clusters}, batch {BATCH}, threads {first.threads}"
+    race.print_table(
+        title,
+        ("", "ms/image", "to product", "to kernel", "max error"),
+        (
+            (
+                row.name,
+                f"{row.ms_per_image:.3f}",
+                f"{row.to_product:.2f}",
+                f"{row.to_kernel:.2f}",
+                "" if row.max_error is None else f"{row.max_error:.1e}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def print_scaling(rows: list[Row]) -> None:
+    """Prints how many times faster than on one thread product and kernel are."""
+    times = {(row.threads, row.features, row.depth, row.clusters, row.name): row.ms_per_image for row in rows}
+    more = sorted({row.threads for row in rows} - {1})
+    race.print_table(
+        "times faster than on one thread",
+        ("N, D, K", "threads", PRODUCT, KERNEL),
+        (
+            (
+                ", ".join(map(str, shape)),
+                threads,
+                *(f"{times[1, *shape, name] / times[threads, *shape, name]:.2f}" for name in (PRODUCT, KERNEL)),
+            )
+            for shape, threads in itertools.product(SHAPES, more)
+        ),
+    )
+
+
+def print_first_calls(calls: list[FirstCall]) -> None:
+    race.print_table(
+        "first call in a new process, seconds",
+        ("cache, threads", "import", "call"),
+        ((f"{c.cache}, {c.threads}", f"{c.import_seconds:.2f}", f"{c.call_seconds:.2f}") for c in calls),
+    )
 
 
 if __name__ == "__main__":
