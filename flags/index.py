@@ -57,6 +57,15 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         upper_bound=_MOST_CANDIDATES,
         flag_values=values,
     )
+    flags.DEFINE_float(
+        "target_recall",
+        None,
+        "Choose the smallest ef_search with which the graph finds this share of the exact 10 nearest, measured on the"
+        " index's own images, and store it in the index.",
+        lower_bound=0,
+        upper_bound=1,
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "allow_empty",
         False,

@@ -65,6 +65,21 @@ def test_one_thread_makes_equal_graphs(tmp_path: Path) -> None:
     assert make(1000).save(str(tmp_path / "a")) == make(1000).save(str(tmp_path / "b"))
 
 
+def test_threads_are_chosen_by_all_vectors_that_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, threads = Graph(8, IndexConfig(), capacity=30), []
+
+    class Watched:
+        element_count, max_elements = 0, 30
+
+        def add_items(self, vectors: object, labels: object, num_threads: int) -> None:
+            threads.append(num_threads)
+
+    monkeypatch.setattr(graph, "_index", Watched())
+    for total in (0, 1 << 16, 1 << 17):  # of 8 dimensions
+        graph.add(np.arange(10), unit_vectors(10, 8), total)
+    assert threads == [1, 1, -1]
+
+
 def test_save_and_load(tmp_path: Path) -> None:
     graph = make(400)
     graph.remove(np.array([1, 2, 3]))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, unit_vectors
 
+from tfvlad import hits as hits_module
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ArtifactError, ConfigError
 from tfvlad.index import Index
 from tfvlad.roots import Root
 from tfvlad.tables import Stamp, to_blob
@@ -64,6 +65,84 @@ def test_verify(large: Index) -> None:
     assert result.target_met
     assert result == large.verify(target_recall=0.95)
     assert not large.verify(target_recall=1.01).target_met
+
+
+def test_the_chosen_ef_search_is_stored_for_every_process(large: Index) -> None:
+    with Index.open(large._path) as other:
+        queries = unit_vectors(5, 16, seed=1)
+        other.search_descriptors(queries)
+        chosen = large.verify(target_recall=0.9).ef_search
+        assert chosen < IndexConfig().ef_search
+        for index in (large, other):
+            assert index.verify().ef_search == chosen
+        assert other.search_descriptors(queries) == large.search_descriptors(queries)
+    with Index.open(large._path) as later:
+        assert later.verify().ef_search == chosen
+        assert later.verify(target_recall=1.01).ef_search > chosen  # tried in vain
+        assert later.verify().ef_search == chosen
+
+
+def test_verification_without_a_target_writes_nothing(large: Index) -> None:
+    catalog = Catalog(str(large._path))
+    with catalog.sole_writer():  # another's
+        assert large.verify().target_met
+        chosen = large.verify().ef_search
+        with pytest.raises(ArtifactError, match="is being written to already"):
+            large.verify(target_recall=0.9)
+    catalog.close()
+    assert large.verify().ef_search == chosen
+    with pytest.raises(ConfigError, match="k must be 1 or more, got 0"):
+        large.verify(k=0)
+
+
+def test_an_index_that_is_searched_exactly_keeps_its_ef_search(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "small.index", FakeEncoder(dim=16)) as small:
+        put_vectors(small, unit_vectors(200, 16))
+        assert small.verify(target_recall=0.5).ef_search == IndexConfig().ef_search
+
+
+def test_what_was_found_is_remembered_no_longer_than_it_is_true(large: Index, tmp_path: Path) -> None:
+    [query] = unit_vectors(3000, 16)[41:42]
+    assert large.search_descriptors([query], k=1)[0][0].path == "/nowhere/41.jpg"
+    catalog = Catalog(str(large._path))  # another's connections
+    for change_by in (catalog, large._catalog):  # and its own
+        name = f"copy by {id(change_by)}.jpg"
+        with change_by.write() as change:
+            change.put_file(1, name, Stamp(1, 1), b"41", [])
+        assert f"/nowhere/{name}" in [hit.path for hit in large.search_descriptors([query], k=3)[0]]
+    with catalog.write() as change:
+        change.remove_files(np.array([42]))
+    hits = large.search_descriptors([query], k=2)[0]
+    assert [hit.path.startswith("/nowhere/copy") for hit in hits] == [True, True]
+    assert hits[0].score == hits[1].score
+    assert hits[0].id < hits[1].id
+    with catalog.write() as change:  # the folder is elsewhere
+        change.put_root(Root(1, "/elsewhere", "../elsewhere"))
+    assert large.search_descriptors([query], k=1)[0][0].path.startswith("/elsewhere/copy")
+    catalog.close()
+
+
+def test_views_of_one_image_are_one_hit_in_the_graph_too(large: Index) -> None:
+    [query] = unit_vectors(3000, 16)[41:42]
+    large.search_descriptors([query])
+    catalog = Catalog(str(large._path))
+    with catalog.write() as change:
+        views = [("whole", to_blob(query)), ("turned", to_blob(query * 0.999))]
+        change.put_file(1, "views.jpg", Stamp(1, 1), b"views", views)
+    catalog.close()
+    hits = large.search_descriptors([query], k=10)[0]
+    assert {"/nowhere/41.jpg", "/nowhere/views.jpg"} == {hit.path for hit in hits[:2]}
+    assert len({hit.id for hit in hits}) == 10
+
+
+def test_more_is_looked_up_than_is_remembered(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = unit_vectors(50, 16, seed=1)
+    expected = large.search_descriptors(queries)
+    monkeypatch.setattr(hits_module, "_REMEMBERED", 20)
+    large._files._files.clear()
+    for start in range(0, 50, 5):
+        assert large.search_descriptors(queries[start : start + 5]) == expected[start : start + 5]
+        assert len(large._files._files) <= 50  # what one search needs
 
 
 def test_a_poor_graph_does_not_reach_the_target(tmp_path: Path) -> None:

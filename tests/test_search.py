@@ -12,8 +12,9 @@ from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError
 from tfvlad.graph import Graph
 from tfvlad.roots import Root
-from tfvlad.search import search_approximately, search_exactly, unit_rows, verify
+from tfvlad.search import search_approximately, search_exactly, unit_rows
 from tfvlad.tables import Stamp, to_blob
+from tfvlad.verification import verify
 
 DIM = 16
 
@@ -82,8 +83,8 @@ def test_a_graph_that_cannot_answer_is_replaced_by_the_exact_search(catalog: Cat
 def test_verification_by_hand(catalog: Catalog) -> None:
     graph = fill(catalog, np.arange(40), unit_vectors(40, DIM))
     with catalog.read() as snapshot:
-        whole = verify(graph, snapshot, k=5, target_recall=0.99, sample=1000, seed=0)
-        assert (whole.recall, whole.k, whole.queries, whole.target_met) == (1.0, 5, 40, True)
+        whole = verify(graph, snapshot, k=5, target_recall=None, sample=1000, seed=0)
+        assert (whole.recall, whole.k, whole.queries, whole.ef_search, whole.target_met) == (1.0, 5, 40, 100, True)
         # A graph that has lost 30 of 40 images finds every neighbour among the other 10 only.
         blind = Graph(DIM, IndexConfig())
         block = snapshot.block_of(np.arange(1, 11))
@@ -106,6 +107,32 @@ def test_verification_of_nothing(catalog: Catalog) -> None:
     with catalog.read() as snapshot:
         result = verify(Graph(DIM, IndexConfig()), snapshot, k=5, target_recall=0.99, sample=10, seed=0)
     assert (result.recall, result.queries, result.target_met) == (1.0, 0, True)
+
+
+def test_the_smallest_ef_search_that_reaches_a_target(catalog: Catalog) -> None:
+    vectors = unit_vectors(2000, DIM)
+    fill(catalog, np.arange(2000), vectors)
+    graph = Graph(DIM, IndexConfig(m=3, ef_construction=6))  # a poor one
+    graph.add(np.arange(1, 2001), vectors)
+    with catalog.read() as snapshot:
+
+        def measured(ef_search: int) -> float:
+            graph.ef_search = ef_search
+            return verify(graph, snapshot, k=5, target_recall=None, sample=200, seed=0).recall
+
+        chosen = verify(graph, snapshot, k=5, target_recall=0.95, sample=200, seed=0)
+        assert graph.ef_search == IndexConfig().ef_search  # as it was
+        assert chosen.target_met
+        assert chosen.recall == measured(chosen.ef_search) >= 0.95
+        assert chosen.ef_search > 6  # the least: k, and the query's own image
+        assert measured(chosen.ef_search - 1) < 0.95
+
+
+def test_no_ef_search_reaches_a_target_that_is_too_high(catalog: Catalog) -> None:
+    graph = fill(catalog, np.arange(40), unit_vectors(40, DIM))
+    with catalog.read() as snapshot:
+        result = verify(graph, snapshot, k=5, target_recall=1.01, sample=40, seed=0)
+    assert (result.ef_search, result.target_met) == (40, False)  # the whole graph
 
 
 def test_rows_are_brought_to_unit_length() -> None:

@@ -18,15 +18,12 @@ from tfvlad.changes import Change
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.inspection import refuse_links
-from tfvlad.schema import FORMAT, SCHEMA, check_schema
+from tfvlad.schema import FORMAT, SCHEMA, check_schema, setting
 from tfvlad.tables import Snapshot
 from tfvlad.writer_lock import sole_writer
 
 _CATALOG = "catalog.sqlite"
 _BUSY_SECONDS = 30
-
-# What the format can say, and hnswlib hold, so that nothing is allocated by a number that somebody made up.
-_LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
 
 class Catalog:
@@ -36,7 +33,7 @@ class Catalog:
       folder: the index folder.
       fingerprint: of the encoder that every descriptor comes from.
       dim: length of a descriptor.
-      config: how the graph is built and searched.
+      config: how the graph is built and, as the catalog said when it was opened, searched.
     """
 
     def __init__(self, folder: str) -> None:
@@ -56,9 +53,8 @@ class Catalog:
         try:
             meta = self._read_meta()
             self.fingerprint = meta["fingerprint"]
-            numbers = {name: _number(meta, name, largest) for name, largest in _LARGEST.items()}
-            self.dim = numbers.pop("dim")
-            self.config = IndexConfig(**numbers)
+            self.dim = setting(meta, "dim")
+            self.config = IndexConfig(**{name: setting(meta, name) for name in ("m", "ef_construction", "ef_search")})
         except (KeyError, ValueError) as error:
             self.close()
             raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
@@ -167,10 +163,3 @@ class Catalog:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
-
-
-def _number(meta: dict[str, str], name: str, largest: int) -> int:
-    number = int(meta[name])
-    if not 1 <= number <= largest:
-        raise ValueError(f"{name} is {number}")
-    return number

@@ -67,6 +67,9 @@ class Change(Snapshot):
             "DELETE FROM failures WHERE id IN (SELECT value FROM json_each(?))", (to_json(failures),)
         )
 
+    def put_ef_search(self, ef_search: int) -> None:
+        self._connection.execute("UPDATE meta SET value = ? WHERE key = 'ef_search'", (str(ef_search),))
+
     def put_graph(self, sha256: str, graph: GraphRow) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO graphs VALUES (?, ?, ?, ?)", (sha256, *graph.state, graph.dead)

@@ -26,12 +26,13 @@ class Graph:
     """Unit vectors under int64 labels, searched by cosine. Not thread-safe.
 
     Attributes:
+      ef_search: candidates kept while searching; raised to k where k is larger.
       dead: labels that were removed; their vectors stay in the graph as way points.
     """
 
     def __init__(self, dim: int, config: IndexConfig, capacity: int = 1) -> None:
         """Makes an empty graph; up to `capacity` vectors it need not grow."""
-        self._config = config
+        self.ef_search = config.ef_search
         self._index = hnswlib.Index(space="ip", dim=dim)
         self._index.init_index(max(1, capacity), config.m, config.ef_construction, _SEED)
         self.dead = 0
@@ -52,14 +53,21 @@ class Graph:
     def __len__(self) -> int:
         return int(self._index.element_count) - self.dead
 
-    def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Links (n, dim) vectors under labels that the graph has never seen."""
+    def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], total: int = 0) -> None:
+        """Links vectors under labels that the graph has never seen.
+
+        Args:
+          labels: (n,) int64.
+          vectors: (n, dim) float32, unit length.
+          total: vectors that come in several calls together with these; n unless told.
+        """
         if not len(labels):
             return
         needed = int(self._index.element_count) + len(labels)
         if needed > self._index.max_elements:
             self._index.resize_index(max(needed, int(self._index.max_elements * 1.5)))
-        self._index.add_items(vectors, labels, num_threads=1 if vectors.size <= _ONE_THREAD else -1)
+        components = max(len(vectors), total) * vectors.shape[1]
+        self._index.add_items(vectors, labels, num_threads=1 if components <= _ONE_THREAD else -1)
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         """Keeps labels, each there and not removed before, out of every later result."""
@@ -78,14 +86,14 @@ class Graph:
           Cosines (q, k) float32, best first, and labels (q, k) int64; None where the graph leads some query to fewer
           than k labels.
         """
-        self._index.set_ef(max(k, self._config.ef_search))
+        self._index.set_ef(max(k, self.ef_search))
         try:
             labels, distances = self._index.knn_query(queries, k=k)
         except RuntimeError as error:
             if "contiguous 2D array" not in str(error):
                 raise
             return None
-        return 1 - distances, labels.astype(np.int64)
+        return 1 - distances, labels.view(np.int64)
 
     def save(self, path: str) -> str:
         """Writes the graph to a file and returns the file's SHA-256 as hex.

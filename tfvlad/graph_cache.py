@@ -14,7 +14,7 @@ from tfvlad.catalog import Catalog
 from tfvlad.errors import ArtifactError
 from tfvlad.graph import Graph
 from tfvlad.ranking import block_size
-from tfvlad.tables import GraphRow, Snapshot, State
+from tfvlad.tables import GraphRow, Snapshot, State, Version
 
 # A graph with a larger share of removed labels is built anew: they cost memory and time in every search.
 _MOST_DEAD = 0.3
@@ -31,18 +31,32 @@ class GraphCache:
         self._lock = threading.Lock()
         self._graph: Graph | None = None
         self._state = State()
+        self._version: Version | None = None  # of the catalog, when the graph was last known to agree
         self._saved: State | None = None  # what the file on disk stands for
+
+    def holds(self, descriptors: int) -> bool:
+        """Whether a graph of so many is at hand, perhaps of an earlier state."""
+        graph = self._graph
+        return graph is not None and len(graph) >= descriptors
 
     @contextlib.contextmanager
     def current(self) -> Iterator[tuple[Graph, Snapshot]]:
         """The graph and the very state of the catalog that it stands for; other threads wait for the block's end."""
         with self._lock:
+            if self._graph is not None:
+                with self._catalog.read() as snapshot:
+                    if snapshot.version() == self._version:
+                        yield self._graph, snapshot
+                        return
             if self._graph is not None and not self._can_be_caught_up():
                 self._graph = None
             if self._graph is None:
                 self._load()
             with self._catalog.read() as snapshot:  # opened after loading, so never older than the graph
-                yield self._caught_up(snapshot), snapshot
+                graph = self._caught_up(snapshot)
+                graph.ef_search = snapshot.ef_search()
+                self._version = snapshot.version()
+                yield graph, snapshot
 
     def save(self) -> None:
         """Brings `graph.hnsw` in line with the catalog; for the sole writer."""
@@ -120,7 +134,9 @@ class GraphCache:
             graph = Graph(self._catalog.dim, self._catalog.config, capacity=snapshot.count_descriptors())
             self._state = State()
         if state != self._state:
-            for block in snapshot.blocks(block_size(1, self._catalog.dim), after=self._state.last_descriptor):
-                graph.add(block.descriptors, block.vectors)
+            after = self._state.last_descriptor
+            total = snapshot.count_descriptors(after)
+            for block in snapshot.blocks(block_size(1, self._catalog.dim), after):
+                graph.add(block.descriptors, block.vectors, total)
         self._graph, self._state = graph, state
         return graph

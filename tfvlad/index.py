@@ -5,28 +5,29 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from tfvlad.account import IndexedFolder, take_account
 from tfvlad.atomic import atomic_folder, settle
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
-from tfvlad.errors import ArtifactError, ConfigError, MismatchError
+from tfvlad.errors import ConfigError, MismatchError
 from tfvlad.graph_cache import GraphCache
-from tfvlad.ranking import Ranking
-from tfvlad.search import Verification, search_approximately, search_exactly, unit_rows, verify
+from tfvlad.hits import Hit, RememberedFiles, full_path, hits_of_images, locate
+from tfvlad.search import rank_found, search_exactly, search_graph, unit_rows
 from tfvlad.sync import SyncReport, synchronise
 from tfvlad.tables import Snapshot
+from tfvlad.verification import Verification, verify
 
 if TYPE_CHECKING:
     from tfvlad.encoder import Encoder
     from tfvlad.images import Source
+
+__all__ = ["Hit", "Index"]
 
 Path = str | os.PathLike[str]
 
@@ -37,20 +38,6 @@ _LARGE_SHARE = 10
 _PAGE = 4096
 
 
-class Hit(NamedTuple):
-    """A file that a search found. Equal files are hits of their own, with equal scores.
-
-    Attributes:
-      path: full path, of the folder as it is now.
-      score: cosine of the query's descriptor and the nearest of the image's.
-      id: the file's id, the same as long as it is in the index.
-    """
-
-    path: str
-    score: float
-    id: int
-
-
 class Index:
     """Images in one index folder. Threads may search while one synchronises, and processes too."""
 
@@ -59,6 +46,7 @@ class Index:
         self._path = path
         self._catalog = catalog
         self._graphs = GraphCache(catalog)
+        self._files = RememberedFiles(path)  # used by whoever holds the graph
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
         self._max_pixels = max_pixels
@@ -196,23 +184,46 @@ class Index:
             raise ConfigError(f"k must be 0 or more, got {k}")
         if k == 0 or not len(queries):
             return [[] for _ in queries]
-        with self._catalog.read() as snapshot:
-            if exact or not snapshot.has_descriptors(at_least=max(_FEW, _LARGE_SHARE * k + 1)):
-                return self._hits(snapshot, search_exactly(snapshot, queries, k), k)
+        if exact or not self._graphs.holds(_enough(k)):
+            with self._catalog.read() as snapshot:
+                if exact or not snapshot.has_descriptors(_enough(k)):
+                    return hits_of_images(snapshot, self._path, search_exactly(snapshot, queries, k), k)
         with self._graphs.current() as (graph, snapshot):
-            return self._hits(snapshot, search_approximately(graph, snapshot, queries, k), k)
+            found = search_graph(graph, queries, k)
+            hits = self._files.hits(snapshot, *found, k) if found else None
+            if hits is None:
+                hits = hits_of_images(snapshot, self._path, rank_found(graph, snapshot, queries, found, k), k)
+            return hits
 
-    def verify(self, target_recall: float = 0.99, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
+    def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
         """Measures how much of the exact result the graph finds, for a sample of the index's own descriptors.
 
+        With a target, the smallest `ef_search` that reaches it is looked for and stored in the index: searches use it
+        from then on, in every process, until the next call with a target. The index's own descriptors are linked to
+        their neighbours, so that queries from elsewhere find somewhat less. As an index grows, so does what it needs:
+        after many additions, call again. A target that is out of the graph's reach changes nothing; an index too small
+        for its graph to be used never gets a smaller `ef_search` than it has.
+
         Args:
-          target_recall: recall that the caller needs, 0 to 1.
-          k: neighbours of each query.
+          target_recall: recall that the searches shall have, 0 to 1; None only measures, and writes nothing.
+          k: neighbours of each query, 1 or more.
           sample: queries, at most.
           seed: of the sample.
+
+        Raises:
+          ConfigError: k is less than 1.
+          ArtifactError: there is an `ef_search` to store, and something else is writing to the index.
         """
+        if k < 1:
+            raise ConfigError(f"k must be 1 or more, got {k}")
         with self._graphs.current() as (graph, snapshot):
-            return verify(graph, snapshot, k, target_recall, sample, seed)
+            before = graph.ef_search
+            least = 0 if len(graph) >= _enough(k) else before
+            result = verify(graph, snapshot, k, target_recall, sample, seed, least)
+        if result.target_met and result.ef_search != before:
+            with self._catalog.sole_writer(), self._catalog.write() as change:
+                change.put_ef_search(result.ef_search)
+        return result
 
     def folders(self) -> list[IndexedFolder]:
         """Every folder that was synchronised, with the files of it that are no images; needs no encoder."""
@@ -226,7 +237,7 @@ class Index:
             with self._catalog.read() as snapshot:
                 page, folders = snapshot.files_page(after, _PAGE), self._folders(snapshot)
             for after, root, path in page:
-                yield after, path, self._full_path(folders, root, path)
+                yield after, path, full_path(snapshot, folders, root, path)
             if len(page) < _PAGE:
                 return
 
@@ -255,26 +266,9 @@ class Index:
             )
 
     def _folders(self, snapshot: Snapshot) -> dict[int, str]:
-        """Each root's folder, with a separator at the end."""
-        return {root.id: os.path.join(root.locate(self._path), "") for root in snapshot.roots()}
+        return locate(snapshot.roots(), self._path)
 
-    def _hits(self, snapshot: Snapshot, ranking: Ranking, k: int) -> list[list[Hit]]:
-        """The k best files: equal ones share an image, and each of them is a hit."""
-        folders = self._folders(snapshot)
-        files = defaultdict[int, list[tuple[int, str]]](list)
-        for image, file, root, path in snapshot.files_of(np.unique(ranking.images[ranking.images >= 0])):
-            files[image].append((file, self._full_path(folders, root, path)))
-        found = []
-        for scores, images in zip(ranking.scores.tolist(), ranking.images.tolist(), strict=True):
-            hits = [
-                Hit(path, score, file)
-                for score, image in zip(scores, images, strict=True)
-                for file, path in files.get(image, ())
-            ]
-            found.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k])
-        return found
 
-    def _full_path(self, folders: dict[int, str], root: int, path: str) -> str:
-        if root not in folders:
-            raise ArtifactError(self._catalog.path, f"is damaged: the folder of {path} is not in it")
-        return folders[root] + path
+def _enough(k: int) -> int:
+    """Descriptors from which on the graph is searched for k of them."""
+    return max(_FEW, _LARGE_SHARE * k + 1)

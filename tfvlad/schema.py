@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
+from collections.abc import Mapping
 
 from tfvlad.errors import ArtifactError
 
 FORMAT = 1
+
+# What the format can say, and hnswlib hold, so that nothing is allocated by a number that somebody made up.
+_LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -56,6 +60,19 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
     strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected())
     if strange:
         raise ArtifactError(path, f"is not the catalog of an index: {strange[0]} is not as tfvlad makes it")
+
+
+def setting(meta: Mapping[str, str], name: str) -> int:
+    """A number from the table ``meta``.
+
+    Raises:
+      KeyError: it is not there.
+      ValueError: it is no number, or one that no index has.
+    """
+    number = int(meta[name])
+    if not 1 <= number <= _LARGEST[name]:
+        raise ValueError(f"{name} is {number}")
+    return number
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.errors import ArtifactError
 from tfvlad.roots import Root
+from tfvlad.schema import setting
 
 WHOLE = "whole"  # the view of an image that is the whole picture, upright
 
 _LARGEST = 2**63 - 1  # of SQLite's integers
 
 Ids = NDArray[np.int64]
+Version = tuple[sqlite3.Connection, int, int]
 Views = Sequence[tuple[str, bytes]]  # (view, little-endian float32) per descriptor of an image
 
 
@@ -80,6 +82,19 @@ class Snapshot:
         self._connection = connection
         self._dim = dim
 
+    def version(self) -> Version:
+        """Equal for two snapshots only where the catalog is the same in both; costs less than any look into it."""
+        # The one tells of this connection's changes, the other of all others', also in other processes.
+        return self._connection, self._connection.total_changes, self._number("PRAGMA data_version")
+
+    def ef_search(self) -> int:
+        """Candidates kept while searching, see `tfvlad.IndexConfig`."""
+        query = "SELECT key, value FROM meta WHERE key = 'ef_search'"
+        try:
+            return setting(dict(self._connection.execute(query).fetchall()), "ef_search")
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
+
     def state(self) -> State:
         rows = self._connection.execute("SELECT name, seq FROM sqlite_sequence")
         last: dict[str, int] = dict(rows.fetchall())
@@ -93,8 +108,9 @@ class Snapshot:
             return self._number("SELECT COUNT(*) FROM files")
         return self._number("SELECT COUNT(*) FROM files WHERE root = ?", root)
 
-    def count_descriptors(self) -> int:
-        return self._number("SELECT COUNT(*) FROM descriptors")
+    def count_descriptors(self, after: int = 0) -> int:
+        """Descriptors with an id above `after`."""
+        return self._number("SELECT COUNT(*) FROM descriptors WHERE id > ?", after)
 
     def has_descriptors(self, at_least: int) -> bool:
         """Whether there are so many; costs no more than counting to there."""
@@ -164,6 +180,17 @@ class Snapshot:
                    WHERE image IN (SELECT value FROM json_each(?)) ORDER BY id"""
         for image, file, root, path in self._connection.execute(query, (to_json(images),)):
             yield image, file, root, self._inside(path)
+
+    def files_of_sole(self, descriptors: Iterable[int]) -> Iterator[tuple[int, int, int, str]]:
+        """All the files by id, as (descriptor, id, root, relative path), of each that is the only one of its image."""
+        query = """SELECT descriptors.id, files.id, root, path FROM descriptors
+                   JOIN files ON files.image = descriptors.image
+                   WHERE descriptors.id IN (SELECT value FROM json_each(?)) AND NOT EXISTS
+                     (SELECT 1 FROM descriptors AS other
+                      WHERE other.image = descriptors.image AND other.id != descriptors.id)
+                   ORDER BY descriptors.id, files.id"""
+        for descriptor, file, root, path in self._connection.execute(query, (json.dumps(sorted(descriptors)),)):
+            yield descriptor, file, root, self._inside(path)
 
     def failures(self) -> Iterator[tuple[int, str, str]]:
         """Every failure, as (root, relative path, reason)."""

@@ -13,6 +13,7 @@ from command_results import REASONS, Command, Result, assert_listed, document, d
 
 import tfvlad
 from tfvlad.catalog import Catalog
+from tfvlad.verification import Verification
 
 Synchronise = Callable[..., Result]
 
@@ -147,6 +148,28 @@ def test_the_settings_of_the_graph_are_the_flags(index_of: Synchronise, folder: 
     catalog = Catalog(str(tmp_path / "index"))
     assert catalog.config == tfvlad.IndexConfig(m=5, ef_construction=50, ef_search=20)
     catalog.close()
+
+
+def test_ef_search_is_chosen_for_a_target_recall(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
+    out = done(index_of(folder, "--target_recall=0.9"))
+    assert out.splitlines()[1:] == ["ef_search 100: recall@10 is 1.0000 for 5 of the index's own images"]
+    found = document(index_of(folder, "--target_recall=0.9", "--format=json"))
+    assert found.pop("verification") == {
+        "recall": 1.0, "k": 10, "queries": 5, "ef_search": 100, "target_recall": 0.9, "target_met": True,
+    }  # fmt: skip
+    assert found == report(unchanged=5)
+    assert "--target_recall" in refusal(index_of(folder, "--target_recall=1.5"))
+
+
+def test_a_target_recall_out_of_reach(index_of: Synchronise, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = Verification(0.75, 10, 500, 8192, 0.99, target_met=False)
+    monkeypatch.setattr(tfvlad.Index, "verify", lambda self, target_recall: missed)
+    result = index_of(folder, "--target_recall=0.99")
+    assert result.status == 1
+    assert result.err == (
+        "--target_recall=0.99 is out of reach: with ef_search 8192, recall@10 is 0.7500 for 500 of the index's own"
+        " images; a new index with larger --m and --ef_construction finds more\n"
+    )
 
 
 def test_another_writer_is_waited_for_by_the_user(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:

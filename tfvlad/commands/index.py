@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 
 from absl import flags
 
 import tfvlad
 from tfvlad.account import IndexedFolder
-from tfvlad.commands.failures import DONE, report_failures
+from tfvlad.commands.failures import DONE, SOME_FAILED, report_failures
 from tfvlad.commands.targets import writing
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
+from tfvlad.verification import Verification
 from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
@@ -40,13 +42,29 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     with _open_or_create(values) as index:
         report = index.sync(values.images, allow_empty=values.allow_empty, retry_failed=values.retry_failed)
         size = len(index)
+        verification = None if values.target_recall is None else index.verify(values.target_recall)
     counts = {name: getattr(report, name) for name in ("added", "updated", "removed", "unchanged")}
     if values.format == "json":
         failed = [{"path": failure.path, "reason": failure.reason} for failure in report.failed]
-        print(json.dumps({**counts, "failed": failed}, indent=2))
+        measured = {"verification": dataclasses.asdict(verification)} if verification else {}
+        print(json.dumps({**counts, "failed": failed, **measured}, indent=2))
     else:
         print(", ".join(f"{count} {name}" for name, count in counts.items()) + f"; {values.index} holds {size} images")
-    return report_failures([(failure.path, failure.reason) for failure in report.failed])
+        if verification and verification.target_met:
+            print(f"ef_search {verification.ef_search}: {_recall(verification)}")
+    status = report_failures([(failure.path, failure.reason) for failure in report.failed])
+    if verification and not verification.target_met:
+        print(
+            f"--target_recall={values.target_recall:g} is out of reach: with ef_search {verification.ef_search},"
+            f" {_recall(verification)}; a new index with larger --m and --ef_construction finds more",
+            file=sys.stderr,
+        )
+        return SOME_FAILED
+    return status
+
+
+def _recall(verification: Verification) -> str:
+    return f"recall@{verification.k} is {verification.recall:.4f} for {verification.queries} of the index's own images"
 
 
 def _print_account(folders: list[IndexedFolder], form: str) -> None:

@@ -1,0 +1,258 @@
+"""What does the index cost beyond its graph, beside raw hnswlib and faiss with the same parameters?
+
+    python benchmarks/index.py [--vectors 100000] [--json OUT] [--rounds 7] [--seed 0]
+
+Building: linking ready descriptors and writing the graph to a file; ours reads them from the catalog, too. Searching:
+1,000 queries at once, and one after the other; raw contenders give labels, ours paths. `ef` is chosen by `Index.verify`
+for each target recall, and all contenders use it. Recall@10 is measured against exact search. A file is remembered once
+it was a hit; "all paths looked up" is the index with nothing remembered. Install ``tfvlad[bench]`` for faiss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+import numpy.typing as npt
+import race
+
+from tfvlad.catalog import Catalog
+from tfvlad.config import IndexConfig
+from tfvlad.graph_cache import GraphCache
+from tfvlad.hits import Hit, RememberedFiles
+from tfvlad.index import Index
+from tfvlad.roots import Root
+from tfvlad.search import search_exactly
+from tfvlad.tables import Stamp, to_blob
+
+DIM, QUERIES, ONE_BY_ONE = 128, 1000, 200
+TARGETS = (0.9, 0.99, 0.999)
+CONFIG = IndexConfig()
+SEED = 100  # of hnswlib's levels, as in tfvlad.graph
+RAW, OURS = "raw hnswlib", "Index"
+
+Floats = npt.NDArray[np.float32]
+Contender = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
+Search = Callable[[str, int, str, int, int], Contender]  # how, queries in a round, folder, ef, k
+Ids = Callable[[Any], list[list[int]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One contender at one task; `to_raw` is its time in raw hnswlib's, the median over rounds."""
+
+    task: str
+    name: str
+    seconds: float
+    to_raw: float
+    recall: float | None
+
+
+def main() -> None:
+    parser = race.parser(__doc__, rounds=7)
+    parser.add_argument("--vectors", type=int, default=100_000)
+    arguments = parser.parse_args()
+    threads = race.all_threads()[-1]
+    rows: list[Row] = []
+    missing: list[str] = []
+    with tempfile.TemporaryDirectory() as place:
+        vectors = clustered(arguments.vectors + QUERIES, arguments.seed)
+        stored, queries = vectors[QUERIES:], vectors[:QUERIES]
+        fill(Path(place), stored)
+        np.save(f"{place}/vectors.npy", stored)
+        np.save(f"{place}/queries.npy", queries)
+        with contextlib.closing(Catalog(f"{place}/index")) as catalog, catalog.read() as snapshot:
+            np.save(f"{place}/exact.npy", search_exactly(snapshot, queries, 10).images)
+
+        built, left_out = race.race(BUILDERS, (place,), threads, rounds=1)
+        seconds = {name: timing.quality["seconds"] for name, timing in built.items()}
+        rows += [Row("build", name, taken, taken / seconds[RAW], None) for name, taken in seconds.items()]
+        title = f"building and saving {len(stored):,} x {DIM}, {threads} threads"
+        race.print_table(title, ("", "s", "to raw"), [(r.name, f"{r.seconds:.1f}", f"{r.to_raw:.2f}") for r in rows])
+        missing += left_out
+
+        def measure(task: str, how: str, count: int, rounds: int, contenders: dict[str, Search]) -> None:
+            prepared = {name: functools.partial(search, how, count) for name, search in contenders.items()}
+            timings, left_out = race.race(prepared, (place, ef, k), threads, rounds)
+            new = [
+                Row(task, name, timing.median / count, timing.ratio(timings[RAW]), timing.quality["recall"])
+                for name, timing in timings.items()
+            ]
+            cells = [
+                (r.name, f"{1e3 * r.seconds:.3f}", f"{1 / r.seconds:,.0f}", f"{r.to_raw:.2f}", f"{r.recall:.4f}")
+                for r in new
+            ]
+            race.print_table(task, ("", "ms/query", "queries/s", "to raw", "recall@10"), cells)
+            rows.extend(new)
+            missing.extend(left_out)
+
+        for target in TARGETS:
+            with Index.open(f"{place}/index") as index:
+                ef = index.verify(target_recall=target).ef_search
+            for k in (10, 100) if target == TARGETS[-1] else (10,):
+                settings = f"k={k}, ef {ef} for recall {target:g}"
+                measure(f"{QUERIES} queries at once, {settings}", "batch", QUERIES, arguments.rounds, SEARCHES)
+                measure(f"one query at a time, {settings}", "single", ONE_BY_ONE, arguments.rounds, SEARCHES)
+        k, exact = 10, {RAW: search_raw, "Index, exact": search_exact}
+        measure(f"exact search, {QUERIES} queries at once, k={k}", "batch", QUERIES, 3, exact)
+        measure(f"exact search, one query at a time, k={k}", "single", 5, 3, exact)
+    race.print_missing(missing)
+    race.write_json(arguments.json, rows, missing)
+
+
+def clustered(n: int, seed: int) -> Floats:
+    """(n, DIM) unit vectors around random centres of different spread, as descriptors of objects are."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((1000, DIM), dtype=np.float32)
+    spread = generator.uniform(0.3, 1.2, (n, 1)).astype(np.float32)
+    vectors = centres[generator.integers(len(centres), size=n)] + spread * generator.standard_normal(
+        (n, DIM), np.float32
+    )
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def fill(folder: Path, vectors: Floats) -> None:
+    """Makes ``index``, whose catalog holds the vectors and whose graph is still to be built."""
+    (folder / "photos").mkdir()
+    (folder / "index").mkdir()
+    catalog = Catalog.create(str(folder / "index"), "benchmark", DIM, CONFIG)
+    with catalog.write() as change:
+        root = change.put_root(Root(-1, str(folder / "photos"), "../photos"))
+        for number, vector in enumerate(vectors):
+            path, sha256 = f"{number // 1000:03}/{number:07}.jpg", number.to_bytes(32)
+            change.put_file(root, path, Stamp(1, 1), sha256, [("whole", to_blob(vector))])
+    catalog.close()
+
+
+def timed(build: Callable[[], object]) -> Contender:
+    """A contender that works once, as a build takes long, and tells the seconds itself."""
+
+    @functools.cache
+    def run() -> float:
+        start = time.perf_counter()
+        build()
+        return time.perf_counter() - start
+
+    return run, lambda seconds: {"seconds": seconds}
+
+
+def build_raw(place: str) -> Contender:
+    vectors = np.load(f"{place}/vectors.npy")
+
+    def build() -> None:
+        graph = hnswlib.Index("ip", DIM)
+        graph.init_index(len(vectors), CONFIG.m, CONFIG.ef_construction, SEED)
+        graph.add_items(vectors)
+        graph.save_index(f"{place}/raw.hnsw")
+
+    return timed(build)
+
+
+def build_ours(place: str) -> Contender:
+    catalog = Catalog(f"{place}/index")
+
+    def build() -> None:
+        with catalog.sole_writer():
+            GraphCache(catalog).save()
+
+    return timed(build)
+
+
+def build_faiss(place: str) -> Contender:
+    import faiss
+
+    vectors = np.load(f"{place}/vectors.npy")
+
+    def build() -> None:
+        graph = faiss.IndexHNSWFlat(DIM, CONFIG.m, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction = CONFIG.ef_construction
+        graph.add(vectors)
+        faiss.write_index(graph, f"{place}/faiss.hnsw")
+
+    return timed(build)
+
+
+def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> Contender:
+    """Searches for all queries in one call, or for the next `count` in turn; `ids` tells what was found."""
+    queries, exact = np.load(f"{place}/queries.npy"), np.load(f"{place}/exact.npy").tolist()
+    if how == "batch":
+        return lambda: search(queries), lambda found: {"recall": recall(ids(found), exact)}
+    places = itertools.cycle(range(0, QUERIES, count))
+
+    def run() -> list[Any]:
+        start = next(places)
+        return [search(queries[i : i + 1]) for i in range(start, start + count)]
+
+    def judge(found: list[Any]) -> dict[str, float]:
+        rows = [ids(one)[0] for one in found]
+        for _ in range(count, min(QUERIES, 10 * count), count):  # every query once, before the clock runs
+            rows += [ids(one)[0] for one in run()]
+        return {"recall": recall(rows, exact[: len(rows)])}
+
+    return run, judge
+
+
+def recall(found: list[list[int]], exact: list[list[int]]) -> float:
+    """Recall@10."""
+    return float(np.mean([len(set(row[:10]) & set(best)) / len(best) for row, best in zip(found, exact, strict=True)]))
+
+
+def search_raw(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+    graph = hnswlib.Index("ip", DIM)
+    graph.load_index(f"{place}/raw.hnsw")
+    graph.set_ef(max(k, ef))
+    return contender(how, count, place, lambda queries: graph.knn_query(queries, k=k), lambda f: (f[0] + 1).tolist())
+
+
+def search_ours(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+    index = Index.open(f"{place}/index")
+    return contender(how, count, place, lambda queries: index.search_descriptors(queries, k), hit_ids)
+
+
+def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+    index = Index.open(f"{place}/index")
+
+    def search(queries: Floats) -> Any:
+        index._files = RememberedFiles(f"{place}/index")
+        return index.search_descriptors(queries, k)
+
+    return contender(how, count, place, search, hit_ids)
+
+
+def search_exact(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+    index = Index.open(f"{place}/index")
+    return contender(how, count, place, lambda queries: index.search_descriptors(queries, k, exact=True), hit_ids)
+
+
+def search_faiss(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+    import faiss
+
+    graph = faiss.read_index(f"{place}/faiss.hnsw")
+    graph.hnsw.efSearch = max(k, ef)
+    return contender(how, count, place, lambda queries: graph.search(queries, k), lambda f: (f[1] + 1).tolist())
+
+
+def hit_ids(found: list[list[Hit]]) -> list[list[int]]:
+    return [[hit.id for hit in hits] for hits in found]
+
+
+BUILDERS: dict[str, race.Prepare] = {RAW: build_raw, OURS: build_ours, "faiss HNSW": build_faiss}
+SEARCHES: dict[str, Search] = {
+    RAW: search_raw,
+    OURS: search_ours,
+    "Index, all paths looked up": search_forgetful,
+    "faiss HNSW": search_faiss,
+}
+
+if __name__ == "__main__":
+    main()
