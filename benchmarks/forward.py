@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import race
+from gpu import operations_of
 
 NETWORKS = (("vgg16", "block4_conv3"), ("inceptionv3", "mixed2"))
 BATCH = 4
@@ -149,12 +150,8 @@ def gflop(model: Any, image_size: int) -> float:
     """10^9 floating-point operations of a network's convolutions, for one image."""
     import keras
 
-    total = 0
     at_size = keras.models.clone_model(model, input_tensors=keras.Input((image_size, image_size, 3)))
-    for layer in at_size.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
-    return total / 1e9
+    return sum(operations_of(layer) for layer in at_size.layers[1:]) / 1e9
 
 
 CONTENDERS: dict[str, race.Prepare] = {

@@ -241,15 +241,13 @@ def count_work(model: Any, batch: int) -> Iterator[tuple[float, float]]:
 
 def operations_of(layer: Any) -> float:
     """Floating-point operations of a layer's products, per image; two for a multiplication and its addition."""
-    shape = layer.input.shape
     match type(layer).__name__:
         case "Conv2D":
-            _, height, width, filters = layer.output.shape
-            return float(2 * np.prod(layer.kernel_size) * shape[-1] * filters * height * width)
+            return float(2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3]))
         case "VLAD":  # scores, and sums through one-hot members
-            return float(2 * 2 * shape[1] * shape[2] * layer.clusters)
+            return float(2 * 2 * np.prod(layer.input.shape[1:]) * layer.clusters)
         case "Whitening":
-            return float(2 * shape[1] * layer.dim)
+            return float(2 * layer.input.shape[1] * layer.dim)
         case _:
             return 0.0
 

@@ -74,19 +74,19 @@ def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
     clocks = {name: _Clock() for name in ("decoding", *encoder.engine.stages)}
     failed: dict[int, ImageError] = {}
     for start in range(0, len(sources), window):
-        decoding = encoder.extractor.batches(sources[start : start + window])
-        decoded = clocks["decoding"].run(lambda windows=decoding: [item for window in windows for item in window])
+        windows = encoder.extractor.batches(sources[start : start + window])
+        decoded = [item for items in clocks["decoding"].run(list, windows) for item in items]
         values = [item.images for item in decoded if isinstance(item, ImageBatch)]
         failed.update((start + item[0], item[1]) for item in decoded if not isinstance(item, ImageBatch))
         for name, stage in encoder.engine.stages.items():
-            values = clocks[name].run(lambda stage=stage, values=values: [stage(value) for value in values])
+            values = clocks[name].run(_each, stage, values)
     good = [source for position, source in enumerate(sources) if position not in failed]
     if not good:
         raise ConfigError(
             f"none of the {len(sources)} images can be encoded; the first is {next(iter(failed.values()))}"
         )
     whole = _Clock()
-    whole.run(lambda: _drain(encoder.encode_stream(good)))
+    whole.run(_drain, encoder.encode_stream(good))
     stages = [Stage(name, clock.seconds, clock.cpu_seconds) for name, clock in clocks.items()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Throughput(len(good), list(failed.values()), stages, whole.seconds, whole.cpu_seconds, cores)
@@ -98,12 +98,16 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
 
-    def run(self, work: Callable[[], Any]) -> Any:
+    def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         seconds, cpu_seconds = time.perf_counter(), time.process_time()
-        result = work()
+        result = work(*arguments)
         self.seconds += time.perf_counter() - seconds
         self.cpu_seconds += time.process_time() - cpu_seconds
         return result
+
+
+def _each(stage: Callable[[Any], Any], values: list[Any]) -> list[Any]:
+    return [stage(value) for value in values]
 
 
 def _drain(rows: Iterator[Any]) -> None:
