@@ -24,7 +24,10 @@ FLAGS = {
         "max_pixels", "report",
     },
     "search": {"index", "k", "exact", "format", "html", "max_pixels"},
-    "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
+    "evaluate": {
+        "index", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format", "html",
+        "max_pixels",
+    },
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip
