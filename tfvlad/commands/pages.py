@@ -25,7 +25,8 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
     queries = {
         place: JudgedQuery(
             measured.rows[place],
-            f"{name} {judged.values[place]:.3f}, {len(dataset.ground_truth[place]['ok'])} right answers",
+            f"{name} {judged.values[place]:.3f}; {_first(judged.evaluation.first_ranks[place])} "
+            f"of {len(dataset.ground_truth[place]['ok'])}",
             Curve("Its precision by recall", own[place]),
         )
         for place in (*order[:shown], *order[-shown:])
@@ -48,6 +49,10 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
         worst=[queries[place] for place in order[:shown]],
         best=[queries[place] for place in order[::-1][:shown] if place not in order[:shown]],
     )
+
+
+def _first(rank: float) -> str:
+    return "no right answer ranked," if np.isinf(rank) else f"first right answer at rank {rank:.0f},"
 
 
 def _curves(measured: Measurement, of_first_protocol: FloatArray) -> list[Curve]:
