@@ -160,6 +160,8 @@ def test_what_a_benchmark_lacks_is_a_refusal(command: Command, buildings: Path, 
     assert "the index holds no image of Oxford5k, such as " in said
     said = refusal(command(*line, "--dataset", f"paris6k:{buildings / 'none'}"))
     assert f"{buildings}/none is not a folder; place there what paris_120310.tgz" in said
+    said = refusal(command(*line, "--dataset", f"oxford:{buildings}"))
+    assert "is no folder, and no data set with its folder; there are oxford5k, paris6k, " in said
     said = refusal(command(*line, "--dataset", f"oxford5k:{buildings}", "--queries", buildings))
     assert said.endswith("oxford5k has queries of its own; leave --queries out")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_every_protocol_is_judged() -> None:
         {"query": "a.jpg", "box": None, "ap": {"medium": 1, "hard": 1}},
         {"query": "b.jpg", "box": None, "ap": {"medium": 1, "hard": None}},
     ]
+
+
+def test_ukbench_is_told_by_its_own_score_first() -> None:
+    groups = dataclasses.replace(dataset("a.jpg", all=[{"ok": [0, 1, 3, 9], "junk": []}]), measure="N-S score")
+    measured = measure(Index(1), groups, depth=3)  # type: ignore[arg-type]
+    # Exactly 0 1 2 3 come first, three of the four; through the graph 0 2 3 1, three as well.
+    assert as_columns(measured)[1][1] == ["N-S score", "3.0000", "3.0000", "0.0000"]
+    assert as_json(measured)["score"] == 3
 
 
 def test_queries_that_cannot_be_used_are_left_out() -> None:

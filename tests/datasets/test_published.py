@@ -352,3 +352,12 @@ def test_a_name_and_its_folder() -> None:
         load_dataset("oxford5k", "")
     with pytest.raises(ConfigError, match="there is no data set 'oxford'; there are oxford5k, paris6k"):
         load_dataset("oxford", "/data")
+
+
+def test_folders_may_be_links_even_in_circles(oxford: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "images").symlink_to(oxford / "oxbuild_images-v1")
+    (linked / "truth").symlink_to(oxford / "gt_files_170407")
+    (linked / "again").symlink_to(linked)
+    assert load_dataset("oxford5k", linked).ground_truth == load_dataset("oxford5k", oxford).ground_truth

@@ -58,6 +58,8 @@ def _first(rank: float) -> str:
 def _curves(measured: Measurement, of_first_protocol: FloatArray) -> list[Curve]:
     curves = []
     for protocol, truths in measured.dataset.protocols.items():
+        if not measured.exact[protocol].evaluation.queries:
+            continue
         label = f"{protocol}, " if len(measured.exact) > 1 else ""
         is_first = truths is measured.dataset.ground_truth
         exact = of_first_protocol if is_first else interpolated_precision(measured.exact_rankings, truths)

@@ -32,7 +32,7 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
       ConfigError: something is missing or malformed.
     """
     placed = Placed(folder, HOLIDAYS)
-    listed = sorted(Path(placed.folder).rglob("holidays_images.dat"))
+    listed = placed.find("holidays_images.dat")
     stems = [_stem(line, listed[0]) for line in read_lines(listed[0])] if listed else sorted(placed.images)
     stems = [stem for stem in dict.fromkeys(stems) if listed or _NAME.fullmatch(stem)]
     if not stems:

@@ -38,8 +38,8 @@ def as_indexed(dataset: Dataset, indexed: Iterable[DatabaseImage]) -> tuple[Data
     # No file of an index has a negative id.
     known = {image.id: ids.get(file, -1 - image.id) for image, file in zip(dataset.database, files, strict=True)}
     own = set(files)
-    inside = os.path.join(os.path.realpath(dataset.folder or ""), "")
-    outsiders = [id_ for file, id_ in ids.items() if file not in own and file.startswith(inside)]
+    inside = os.path.join(os.path.realpath(dataset.folder), "") if dataset.folder else None
+    outsiders = [id_ for file, id_ in ids.items() if inside and file not in own and file.startswith(inside)]
 
     def renamed(truth: Truth) -> Truth:
         ok, junk = ([known[id_] for id_ in truth[kind]] for kind in ("ok", "junk"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -45,13 +46,19 @@ class Placed:
             )
         self.images = {stem: names[0] for stem, names in places.items()}
 
+    def find(self, pattern: str) -> list[Path]:
+        """The files anywhere below the folder, links followed, whose names match, sorted by name."""
+        found = glob.glob(os.path.join(glob.escape(self.folder), "**", pattern), recursive=True)
+        once = {os.path.realpath(path): Path(path) for path in found}  # links can lead in circles
+        return sorted(once.values(), key=lambda path: path.name)
+
     def files(self, pattern: str) -> list[Path]:
-        """The files anywhere below the folder whose names match, sorted by name.
+        """The same, of which there must be one at least.
 
         Raises:
           ConfigError: there is none.
         """
-        found = sorted(Path(self.folder).rglob(pattern), key=lambda path: path.name)
+        found = self.find(pattern)
         if not found:
             raise ConfigError(f"{self.folder} holds no {pattern}; place there {self.source}")
         return found

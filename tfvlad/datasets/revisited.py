@@ -51,7 +51,7 @@ def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
 
 
 def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
-    path = next(Path(placed.folder).rglob(f"{truth_name}.json"), None) or placed.files(f"{truth_name}.pkl")[0]
+    path = (placed.find(f"{truth_name}.json") or placed.files(f"{truth_name}.pkl"))[0]
     content = _read(path)
     try:
         stems, query_stems = ([str(stem) for stem in content[key]] for key in ("imlist", "qimlist"))
