@@ -6,7 +6,7 @@ from typing import get_args
 
 from absl import flags
 
-from tfvlad.config import EncoderConfig, Preprocessing, Resize
+from tfvlad.config import EncoderConfig, Precision, Preprocessing, Resize
 
 _DEFAULT = EncoderConfig()
 
@@ -33,6 +33,13 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         _DEFAULT.preprocessing,
         get_args(Preprocessing),
         "How the network's training scaled its pixels. Default: the named network's own; a .keras file needs it.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        _DEFAULT.precision,
+        get_args(Precision),
+        "What the network computes in. The shorter ones pay where the hardware has them: AVX512-BF16, AMX, a GPU.",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -119,6 +126,7 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
         weights=values.weights,
         layer=values.layer or None,
         preprocessing=values.preprocessing,
+        precision=values.precision,
         image_size=values.image_size,
         resize=values.resize,
         clusters=values.clusters,

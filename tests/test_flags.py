@@ -16,18 +16,19 @@ from tfvlad_flags import artifacts, encoder, evaluation, fitting, images, index,
 # The flags that programs rely on, and whatever else there is.
 FLAGS = {
     "fit": {
-        "images", "encoder", "backbone", "weights", "layer", "preprocessing", "image_size", "resize", "clusters",
-        "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
+        "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
+        "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
-        "max_pixels", "report",
+        "max_pixels", "report", "target_recall",
     },
     "search": {"index", "k", "exact", "format", "html", "max_pixels"},
     "evaluate": {
         "index", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format", "html",
         "max_pixels",
     },
+    "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip

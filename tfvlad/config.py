@@ -9,6 +9,7 @@ from tfvlad.errors import ConfigError
 
 Resize = Literal["stretch", "fit"]
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 MAX_PIXELS = 100_000_000
 
@@ -24,6 +25,8 @@ class EncoderConfig:
       layer: name of the layer whose activations are the local features; None is the named backbone's default.
       preprocessing: how pixels are scaled, ``caffe``, ``tf``, ``torch`` or ``none``; None is the named backbone's
         own. Needed for a ``.keras`` backbone.
+      precision: what the network computes in; weights, VLAD and whitening stay in float32. ``bfloat16`` and
+        ``float16`` pay on processors that have them in hardware (AVX512-BF16, AMX, GPUs) only.
       image_size: pixels; the side of the square input (`resize="stretch"`) or its longest side (`resize="fit"`).
       resize: ``stretch`` squashes to a square, as the paper does; ``fit`` keeps the aspect ratio.
       clusters: K, the number of centroids in the codebook (the paper: 100).
@@ -40,6 +43,7 @@ class EncoderConfig:
     weights: str = "imagenet"
     layer: str | None = None
     preprocessing: Preprocessing | None = None
+    precision: Precision = "float32"
     image_size: int = 448
     resize: Resize = "stretch"
     clusters: int = 100
@@ -56,6 +60,7 @@ class EncoderConfig:
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
         _require(self.resize in get_args(Resize), "resize", " or ".join(get_args(Resize)), self)
+        _require(self.precision in get_args(Precision), "precision", "one of " + ", ".join(get_args(Precision)), self)
         modes = get_args(Preprocessing)
         _require(self.preprocessing in (None, *modes), "preprocessing", "one of " + ", ".join(modes), self)
         if self.codebook_samples < self.clusters:
@@ -71,7 +76,8 @@ class IndexConfig:
     Attributes:
       m: links per node and layer (hnswlib's ``M``).
       ef_construction: candidates kept while a node is linked.
-      ef_search: candidates kept while searching; raised to k where k is larger.
+      ef_search: candidates kept while searching; raised to k where k is larger. `tfvlad.Index.verify` can choose it
+        anew for an index.
     """
 
     m: int = 16

@@ -12,12 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from tqdm import tqdm
 
 from tfvlad import images
 from tfvlad.backbones import NAMED, Backbone, load_backbone, load_cut_backbone
 from tfvlad.config import EncoderConfig
 from tfvlad.encoder_files import read_encoder, write_encoder
+from tfvlad.engines import Engine, GraphEngine, KernelEngine
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.features import FeatureBatch, FeatureExtractor
 from tfvlad.fitting import Fitting, OnError
@@ -26,7 +28,6 @@ from tfvlad.images import Source, image_loader
 from tfvlad.layers import VLAD, LocalFeatures
 from tfvlad.layers import Whitening as WhiteningLayer
 from tfvlad.whitening import Whitening, check_dim
-from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,6 +42,8 @@ class Encoder:
       whitening: fitted PCA-whitening, or None where `config.dim` is None.
       dim: length of a descriptor.
       fingerprint: hex digest of everything that shapes a descriptor.
+      extractor: runs the backbone over images.
+      engine: runs the whole encoder: on a GPU as one graph, else through the kernels.
     """
 
     def __init__(
@@ -54,8 +57,12 @@ class Encoder:
         self.whitening = whitening
         self.dim = whitening.dim if whitening else codebook.size
         self.fingerprint = _fingerprint(self.config, backbone, codebook, whitening)
-        self._extractor = extractor
-        self._folded = whitening.folded() if whitening else None
+        self.extractor = extractor
+        self.engine: Engine = (
+            GraphEngine(extractor, self.model())
+            if tf.config.list_logical_devices("GPU")
+            else KernelEngine(extractor, self.config, codebook, whitening)
+        )
 
     @classmethod
     def fit(
@@ -122,13 +129,7 @@ class Encoder:
         Yields:
           For each image, in order, its (dim,) float32 descriptor or what is wrong with it.
         """
-        for window in self._extractor.stream(sources):
-            rows: dict[int, Floats | ImageError] = {}
-            for batch in window:
-                if isinstance(batch, FeatureBatch):
-                    rows.update(zip(batch.positions, self._descriptors(batch.features), strict=True))
-                else:
-                    rows.update([batch])
+        for rows in self.engine.stream(sources):
             for position in sorted(rows):
                 yield rows[position]
 
@@ -138,7 +139,7 @@ class Encoder:
         Raises:
           ImageError: the image cannot be used.
         """
-        (window,) = self._extractor.stream([source])
+        (window,) = self.extractor.stream([source])
         batch = window[0]
         if not isinstance(batch, FeatureBatch):
             raise batch[1]
@@ -149,10 +150,12 @@ class Encoder:
         """The same encoder as one Keras model: (B, H, W, 3) float32, preprocessed -> (B, dim) float32."""
         config = self.config
         inputs = keras.Input((None, None, 3), name="images")
-        x = LocalFeatures(name="local_features")(self.backbone.model(inputs))
-        x = VLAD(config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad")(x)
-        if self._folded:
-            x = WhiteningLayer(self.dim, *self._folded, name="whitening")(x)
+        x = LocalFeatures(name="local_features", dtype="float32")(self.backbone.model(inputs))
+        x = VLAD(
+            config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad", dtype="float32"
+        )(x)
+        if self.whitening:
+            x = WhiteningLayer(self.dim, *self.whitening.folded(), name="whitening", dtype="float32")(x)
         return keras.Model(inputs, x, name="encoder")
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -198,17 +201,6 @@ class Encoder:
             )
         return encoder
 
-    def _descriptors(self, features: Floats) -> Floats:
-        """(B, N, C) float32 local features -> (B, dim) float32 descriptors."""
-        config = self.config
-        vlads = encode_vlad(features, self.codebook, intra_norm=config.intra_norm, power=config.power)
-        if self._folded is None:
-            return vlads
-        projection, offset = self._folded
-        projected = vlads @ projection - offset
-        norms = np.linalg.norm(projected, axis=1, keepdims=True)
-        return np.asarray(projected / np.maximum(norms, np.finfo(np.float32).tiny))
-
 
 def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:
     loader = image_loader(config.image_size, config.resize, backbone.preprocessing, config.max_pixels)
@@ -234,6 +226,8 @@ def _fingerprint(config: EncoderConfig, backbone: Backbone, codebook: Floats, wh
             for name in ("layer", "preprocessing", "image_size", "resize", "intra_norm", "power")
         },
     }
+    if config.precision != "float32":  # cosines to float32 fall to 0.991 (bfloat16) and 0.996 (float16) on photographs
+        shaping["precision"] = config.precision
     digest.update(json.dumps(shaping, sort_keys=True).encode())
     tensors = [codebook, *(dataclasses.astuple(whitening) if whitening else ())]
     for tensor in tensors:

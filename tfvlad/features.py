@@ -1,11 +1,8 @@
-"""Images -> local features, streaming: decoding ahead on threads, forward passes in batches, results in order."""
+"""Images -> local features, streaming: forward passes in batches, results in order."""
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,11 +12,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.backbones import Backbone
+from tfvlad.batches import ImageBatch, Rejected, batches
 from tfvlad.errors import ImageError
 from tfvlad.images import ImageLoader, Source, source_name
 from tfvlad.layers import LocalFeatures
 
 Floats = npt.NDArray[np.float32]
+Tensor = Any
 
 _BATCH_PIXELS = 8 * 448 * 448
 _LARGEST_BATCH = 32
@@ -45,79 +44,64 @@ class FeatureExtractor:
 
     Attributes:
       backbone: the network.
+      loader: prepares its images.
+      batch: images in a forward pass, at most.
+      extract: graph function, (B, H, W, 3) float32 -> local features (B, N, C) float32 and their grid (2,) int32;
+        traced once, whatever the sizes.
     """
 
     def __init__(self, backbone: Backbone, loader: ImageLoader, image_size: int) -> None:
         """Takes a backbone, the loader that prepares its images, and the side in pixels that sets the batch size."""
-        self.backbone = backbone
-        model, local = backbone.model, LocalFeatures()
+        model, local = backbone.model, LocalFeatures(dtype="float32")
 
-        def extract(images: Any) -> tuple[Any, Any]:
+        def extract(images: Tensor) -> tuple[Tensor, Tensor]:
             maps = model(images, training=False)
             return local(maps), tf.shape(maps)[1:3]
 
-        self._loader = loader
+        self.backbone = backbone
+        self.loader = loader
+        self.batch = int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
+        self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
         self._has_cells: dict[tuple[int, int], bool] = {}
-        self._batch = int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
-        self._extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[list[FeatureBatch | tuple[int, ImageError]]]:
-        """Extracts local features, a window of a few batches at a time.
-
-        Memory is bounded by the window; a generator of sources is read only as far ahead as that.
+    def stream(self, sources: Iterable[Source]) -> Iterator[list[FeatureBatch | Rejected]]:
+        """Extracts local features, a window of a few batches at a time; see `tfvlad.batches.batches`.
 
         Yields:
           For each window, in order: batches of images of one size, and (position, error) for each that has no
-          features. The positions of a window come before those of the next.
+          features.
         """
-        for window in self._windows(sources):
-            yield list(self._extract_window(window))
+        for window in self.batches(sources):
+            results: list[FeatureBatch | Rejected] = []
+            for batch in window:
+                results += self._extracted(batch) if isinstance(batch, ImageBatch) else [batch]
+            yield results
 
-    def _windows(self, sources: Iterable[Source]) -> Iterator[list[tuple[int, Any]]]:
-        """Groups of (position, prepared image or error); the next group is being decoded meanwhile."""
-        pending: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
-        size = 2 * self._batch
-        numbered = enumerate(sources)
-        with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16), "tfvlad-decode") as pool:
-            try:
-                while True:
-                    while len(pending) < 2 * size and (item := next(numbered, None)) is not None:
-                        pending.append(pool.submit(self._prepare, *item))
-                    if not pending:
-                        return
-                    yield [pending.popleft().result() for _ in range(min(size, len(pending)))]
-            finally:
-                for future in pending:
-                    future.cancel()
+    def batches(self, sources: Iterable[Source]) -> Iterator[list[ImageBatch | Rejected]]:
+        """The images that `stream` runs through the network."""
+        return batches(sources, self._load, self.batch)
 
-    def _prepare(self, position: int, source: Source) -> tuple[int, Any]:
-        try:
-            image = self._loader.load(source)
-            self._require_a_cell(image, source)
-        except ImageError as error:
-            return position, error
-        return position, image
-
-    def _require_a_cell(self, image: Any, source: Source) -> None:
+    def _load(self, source: Source) -> Tensor:
+        image = self.loader.load(source)
         height, width, _ = image.shape
         if (height, width) not in self._has_cells:  # asking Keras takes longer than decoding
             self._has_cells[height, width] = _has_cells(self.backbone.model, height, width)
         if not self._has_cells[height, width]:
             raise ImageError(source_name(source), f"{width}x{height} pixels are too few for this layer")
+        return image
 
-    def _extract_window(self, window: list[tuple[int, Any]]) -> Iterator[FeatureBatch | tuple[int, ImageError]]:
-        by_size: dict[Any, list[tuple[int, Any]]] = {}
-        for position, image in window:
-            if isinstance(image, ImageError):
-                yield position, image
-            else:
-                by_size.setdefault(tuple(image.shape), []).append((position, image))
-        for images in by_size.values():
-            for start in range(0, len(images), self._batch):
-                chunk = images[start : start + self._batch]
-                features, grid = self._extract(tf.stack([image for _, image in chunk]))
-                height, width = np.asarray(grid).tolist()
-                yield FeatureBatch([position for position, _ in chunk], np.asarray(features), (height, width))
+    def _extracted(self, batch: ImageBatch) -> Iterator[FeatureBatch | Rejected]:
+        features, grid = (np.asarray(tensor) for tensor in self.extract(batch.images))
+        height, width = grid.tolist()
+        # A sum is finite where all its terms are: unit vectors cannot overflow it.
+        finite = np.isfinite(features.sum(axis=(1, 2)))
+        for row in np.flatnonzero(~finite):
+            yield batch.positions[row], ImageError(batch.names[row], "the network's activations are not finite")
+        if not finite.all():
+            features = features[finite]
+        kept = [position for position, good in zip(batch.positions, finite, strict=True) if good]
+        if kept:
+            yield FeatureBatch(kept, features, (height, width))
 
 
 def _has_cells(model: keras.Model, height: int, width: int) -> bool:

@@ -19,6 +19,9 @@ from tfvlad_kernels import encode_vlad
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
 
+_KEPT_BYTES = 1 << 30  # of local features, kept so that these images need not pass the network again
+_KEPT_BATCH = 16
+
 
 class Fitting:
     """The images to fit on, less those that turn out to be unusable."""
@@ -39,6 +42,7 @@ class Fitting:
         self._on_error = on_error
         self._usable = np.ones(len(sources), bool)
         self._first_error: ImageError | None = None
+        self._kept: dict[int, Floats] = {}  # by position in the sources
 
     def codebook(self) -> Floats:
         """Fits the centroids, (K, C) float32.
@@ -49,9 +53,13 @@ class Fitting:
         config = self._config
         chosen = images_to_sample(len(self._sources), config.codebook_samples, self._seed)
         sample = FeatureSample(len(chosen), config.codebook_samples, self._seed)
+        free = _KEPT_BYTES
         for batch in self._batches(chosen, "Codebook"):
             for position, features in zip(batch.positions, batch.features, strict=True):
                 sample.add(position, features)
+            free -= batch.features.nbytes
+            if free >= 0:
+                self._kept.update(zip(chosen[batch.positions].tolist(), batch.features, strict=True))
         if not self._usable[chosen].any():
             raise ConfigError(f"none of the {len(chosen)} images can be used; the first is {self._first_error}")
         return fit_codebook(sample.features(), config.clusters, self._seed)
@@ -63,11 +71,18 @@ class Fitting:
         check_dim(dim, len(usable), codebook.size)
         chosen = np.sort(np.random.default_rng(self._seed).permutation(usable)[: config.whitening_samples])
         vlads = np.zeros((len(chosen), codebook.size), np.float32)
-        for batch in self._batches(chosen, "Whitening"):
-            vlads[batch.positions] = encode_vlad(
-                batch.features, codebook, intra_norm=config.intra_norm, power=config.power
-            )
+        is_kept = np.isin(chosen, list(self._kept))
+        known, others = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
+        for start in range(0, len(known), _KEPT_BATCH):
+            rows = known[start : start + _KEPT_BATCH]
+            vlads[rows] = self._vlads([self._kept.pop(position) for position in chosen[rows].tolist()], codebook)
+        self._kept.clear()
+        for batch in self._batches(chosen[others], "Whitening"):
+            vlads[others[batch.positions]] = self._vlads(batch.features, codebook)
         return fit_whitening(vlads[self._usable[chosen]], dim, self._seed)
+
+    def _vlads(self, features: Floats | list[Floats], codebook: Floats) -> Floats:
+        return encode_vlad(features, codebook, intra_norm=self._config.intra_norm, power=self._config.power)
 
     def _batches(self, chosen: npt.NDArray[np.intp], stage: str) -> Iterator[FeatureBatch]:
         sources = (self._sources[i] for i in chosen)

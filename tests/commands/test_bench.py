@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_results import REASONS, Command, document, done
+
+
+def test_stages_and_the_whole_are_told(command: Command, encoder: Path, photos: Path) -> None:
+    head, *stages, whole, verdict = done(command("bench", "--encoder", encoder, "--images", photos)).splitlines()
+    assert head.split("  ")[0] == "stage by itself"
+    assert [row.split()[0] for row in stages] == ["decoding", "network", "VLAD", "whitening"]
+    assert sum(float(row.split()[-1].rstrip("%")) for row in stages) == pytest.approx(100, abs=2)
+    assert whole.startswith("all at once")
+    assert verdict.startswith("8 images on ")
+
+
+def test_json_has_the_same_figures(command: Command, encoder: Path, photos: Path) -> None:
+    found = document(command("bench", "--encoder", encoder, "--images", photos, "--limit=4", "--format=json"))
+    assert found["images"] == 4
+    assert found["images_per_second"] == pytest.approx(4 / found["seconds"])
+    assert {"name", "seconds", "cpu_seconds"} == set(found["stages"][0])
+
+
+def test_broken_images_are_listed_and_left_out(command: Command, encoder: Path, broken: Path) -> None:
+    result = command("bench", "--encoder", encoder, "--images", broken)
+    assert result.status == 1
+    assert all(f"{broken / name}: {reason}" in result.err for name, reason in REASONS.items())
+    assert "5 images on " in result.out
