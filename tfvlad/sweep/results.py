@@ -1,4 +1,4 @@
-"""What a sweep gives: one cell for each setting, with its quality, its cost and its rankings. No computation, no I/O."""
+"""What a sweep gives: a cell for each setting, with its quality, its cost and its rankings. No computation, no I/O."""
 
 from __future__ import annotations
 
