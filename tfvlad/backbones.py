@@ -186,7 +186,7 @@ def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[s
 
 
 def compute_in(precision: Precision, model: keras.Model) -> None:
-    """Sets what the layers of a model compute in; their weights stay as they are. Quantised layers keep their own arithmetic."""
+    """Sets what a model's layers compute in; their weights stay as they are. Quantised layers keep their arithmetic."""
     policy = keras.DTypePolicy("float32" if precision == "float32" else f"mixed_{precision}")
     for layer in model.layers:
         if isinstance(layer, keras.Model):

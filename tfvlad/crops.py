@@ -1,4 +1,4 @@
-"""A part of an image file as pixels, for queries that are a box in an image."""
+"""Image files as upright pixels, whole or in part, for queries that are a box in an image or an altered copy."""
 
 from __future__ import annotations
 
@@ -34,12 +34,7 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
       ImageError: the file cannot be read, or less than half of the box is inside the image, as where the file is not of
         the size that the box was drawn on.
     """
-    data = _read(path)
-    try:
-        with tf.device("CPU"):
-            pixels: npt.NDArray[np.uint8] = _decoder(max_pixels)(tf.constant(data)).numpy()
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise ImageError(path, _reason(data, error) if data else "an empty file") from None
+    pixels = read_upright(path, max_pixels)
     height, width, _ = pixels.shape
     x1, y1, x2, y2 = (round(side) for side in box)
     left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
@@ -47,6 +42,21 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
     if inside == 0 or 2 * inside < (x2 - x1) * (y2 - y1):
         raise ImageError(path, f"the box {x1},{y1} to {x2},{y2} is not inside its {width} x {height} pixels")
     return pixels[top:bottom, left:right]
+
+
+def read_upright(path: str, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """Decodes an image as `tfvlad.images` does, in full size, and turns it upright: (H, W, 3) uint8 RGB.
+
+    Raises:
+      ImageError: the file cannot be read.
+    """
+    data = _read(path)
+    try:
+        with tf.device("CPU"):
+            pixels: npt.NDArray[np.uint8] = _decoder(max_pixels)(tf.constant(data)).numpy()
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise ImageError(path, _reason(data, error) if data else "an empty file") from None
+    return pixels
 
 
 @functools.lru_cache(maxsize=8)

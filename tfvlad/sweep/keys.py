@@ -41,9 +41,9 @@ class Keys:
             [
                 [_VERSION, images.VERSION, image_size, seed, network.preprocessing],
                 [config.precision, config.resize, config.max_pixels, config.codebook_samples, config.whitening_samples],
-                [_file(query) for query in fit_on],
-                [[image.id, *_file(Query(image.path))] for image in dataset.database],
-                [_file(query) for query in dataset.queries],
+                [file_stamp(query) for query in fit_on],
+                [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
+                [file_stamp(query) for query in dataset.queries],
                 [dataset.measure, dataset.protocols],
             ]
         )
@@ -57,8 +57,8 @@ class Keys:
         return digest([self._shared, stream, self._digests[stream.layer], vlad, dim])
 
 
-def _file(image: Query) -> list[Any]:
-    """An image file as it is now: an edited one is another."""
+def file_stamp(image: Query) -> list[Any]:
+    """An image file as it is now, as JSON: an edited one is another."""
     try:
         status = os.stat(image.path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The network of a sweep: its layers by name or pattern, its fully connected features, sub-models cut at any of them."""
+"""The network of a sweep: its layers by name or pattern, its fully connected features, sub-models cut at them."""
 
 from __future__ import annotations
 
