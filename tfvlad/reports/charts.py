@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 WIDTH = 480  # of a chart, in the units of its view box; the page scales it
 PLOT = (52.0, 12.0, 412.0, 264.0)  # left, top, width, height of the plot in it
 TICK_WIDTH = 7.0  # of a character of the axes' labels
 LABELS = 24  # names along an axis at most; beyond, every second, third, ...
+TICKS_APART = 0.09  # of a logarithmic axis, at least
 ROOM = 16.0  # between the numbers of marks
 
 
@@ -136,7 +138,8 @@ def linear(label: str, values: Iterable[float], high: float = math.inf) -> Axis:
 
 
 def logarithmic(label: str, values: Iterable[float]) -> Axis:
-    """An axis over positive values with ticks at 1, 2 and 5 times powers of ten, fewer where there is no room.
+    """An axis over positive values. Ticks are the values, where there are few; else 1, 2 and 5 times powers of ten, or
+    these powers alone.
 
     Args:
       label: what it measures.
@@ -146,10 +149,13 @@ def logarithmic(label: str, values: Iterable[float]) -> Axis:
     low, high = min(known) / 1.15, max(known) * 1.15
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**n for n in decades for factor in (1, 2, 5)]
+    axis = Axis(label, low, high, [], logarithmic=True)
     inside = [tick for tick in ticks if low <= tick <= high]
-    if len(inside) > 8:
-        inside = [tick for tick in inside if round(math.log10(tick), 6).is_integer()]
-    return Axis(label, low, high, [(tick, written(tick)) for tick in inside or [max(known)]], logarithmic=True)
+    powers = [tick for tick in inside if round(math.log10(tick), 6).is_integer()]
+    for chosen in (sorted(set(known)), inside, powers):
+        if chosen and all(axis.place(b) - axis.place(a) >= TICKS_APART for a, b in itertools.pairwise(chosen)):
+            return axis._replace(ticks=[(tick, written(tick)) for tick in chosen])
+    return axis._replace(ticks=[(tick, written(tick)) for tick in (min(known), max(known))])
 
 
 def names(label: str, of: Sequence[str]) -> Axis:
@@ -220,3 +226,12 @@ def _round_step(step: float) -> float:
     """The next 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {  # that ``charts.html.j2`` needs
+    "drawn": drawn,
+    "below": below,
+    "slanted": slanted,
+    "numbered": numbered,
+    "written": written,
+}

@@ -1,4 +1,4 @@
-"""Which setting to take: the best, the cheapest as good, those that nothing beats at their cost, and a rival."""
+"""Which setting to take: the best, the shortest as good, those that nothing beats at their cost, and a rival."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.sweep.results import Cell, Setting, Study
+from tfvlad.sweep.results import Cell, Encoding, Setting, Study
 from tfvlad.sweep.statistics import difference
 
 NAMES = {"vlad": "VLAD", "mean": "mean pooling", "max": "max pooling", "gem": "GeM pooling", "fc": "fully connected"}
@@ -38,20 +38,40 @@ def ranked(study: Study) -> list[Cell]:
     return sorted(scored, key=lambda cell: (-score(study, cell), cell.size, milliseconds(cell), cell.setting))
 
 
-def cheapest_as_good(study: Study) -> Cell | None:
-    """The cell of the fewest bytes, then of the least time, that the queries cannot tell from the best one.
+def like_for_like(study: Study, encoding: Encoding) -> list[Cell]:
+    """An encoding's cells at one K and one dimension, so that only layer and image size differ.
+
+    Args:
+      study: the study.
+      encoding: which.
+
+    Returns:
+      The scored cells of the K and dimension that were possible at most places, and of those score best on average;
+      sorted as the study's are.
+    """
+    shapes: dict[tuple[int, int], list[Cell]] = {}
+    for cell in study.cells:
+        if cell.setting.encoding == encoding and not math.isnan(score(study, cell)):
+            shapes.setdefault((cell.setting.clusters, cell.setting.dim), []).append(cell)
+    return max(
+        shapes.values(), key=lambda cells: (len(cells), math.fsum(score(study, cell) for cell in cells)), default=[]
+    )
+
+
+def shortest_as_good(study: Study) -> Cell | None:
+    """The shortest descriptor that the queries cannot tell from the best one; of each length, its best cell is asked.
 
     Returns:
       The cell, which may be the best itself; None where no cell has a score.
     """
     cells = ranked(study)
-    protocol = study.protocols[0]
-    for cell in sorted(cells, key=lambda cell: (cell.size, milliseconds(cell), -score(study, cell))):
-        if cell is cells[0]:
-            return cell
-        gap = difference(cells[0].qualities[protocol].values, cell.qualities[protocol].values, study.seed)
-        if gap.low <= 0:
-            return cell
+    values = [cell.qualities[study.protocols[0]].values for cell in cells]
+    best_of_length: dict[int, int] = {}
+    for place, cell in enumerate(cells):
+        best_of_length.setdefault(cell.size, place)
+    for _, place in sorted(best_of_length.items()):
+        if place == 0 or difference(values[0], values[place], study.seed).low <= 0:
+            return cells[place]
     return None
 
 

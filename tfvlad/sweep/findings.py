@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tfvlad.sweep.choice import NAMES
+from tfvlad.sweep.choice import NAMES, like_for_like, ranked
 from tfvlad.sweep.results import Encoding, Setting, Study
 from tfvlad.sweep.statistics import Difference, Values, best_of, difference
 
@@ -52,18 +53,8 @@ def findings(study: Study) -> list[Finding]:
     Returns:
       The findings; none about a claim for which settings are lacking.
     """
-    values = {
-        cell.setting: cell.qualities[study.protocols[0]].values
-        for cell in study.cells
-        if study.protocols[0] in cell.qualities
-    }
-    vlad = _by_place(values, "vlad")
-    return [
-        *_layers(study, vlad),
-        *_scales(study, vlad),
-        *_pooling(study, values, vlad),
-        *_dimensions(study, values),
-    ]
+    vlad = _by_place(study, "vlad")
+    return [*_layers(study, vlad), *_scales(study, vlad), *_pooling(study, vlad), *_dimensions(study)]
 
 
 def _layers(study: Study, vlad: By) -> Iterator[Finding]:
@@ -94,15 +85,15 @@ def _scales(study: Study, vlad: By) -> Iterator[Finding]:
         yield Finding(claim, compared, difference(high, low, study.seed))
 
 
-def _pooling(study: Study, values: Mapping[Setting, Values], vlad: By) -> Iterator[Finding]:
+def _pooling(study: Study, vlad: By) -> Iterator[Finding]:
     for encoding in ("mean", "max", "gem"):
-        pooled = _by_place(values, encoding)
+        pooled = _by_place(study, encoding)
         places = [place for place in vlad if place in pooled]
         if places:
             mean = difference(_mean(vlad, places), _mean(pooled, places), study.seed)
             name = NAMES[encoding]
             yield Finding("VLAD beats pooling", f"VLAD against {name} of the same layer, {_averaged(places)}", mean)
-    connected = _by_place(values, "fc")
+    connected = _by_place(study, "fc")
     for size in _sizes(connected):
         layers = [features for (at, _), features in vlad.items() if at == size]
         if layers:
@@ -111,14 +102,19 @@ def _pooling(study: Study, values: Mapping[Setting, Values], vlad: By) -> Iterat
             yield Finding("VLAD beats pooling", compared, gain)
 
 
-def _dimensions(study: Study, values: Mapping[Setting, Values]) -> Iterator[Finding]:
-    dims = {setting.dim for setting in values if setting.encoding == "vlad" and setting.dim}
+def _dimensions(study: Study) -> Iterator[Finding]:
+    values = {
+        cell.setting: cell.qualities[study.protocols[0]].values
+        for cell in ranked(study)
+        if cell.setting.encoding == "vlad"
+    }
+    dims = {setting.dim for setting in values if setting.dim}
     for dim in sorted(dims, key=lambda dim: (abs(dim - PAPER_DIM), dim))[:1]:
-        shorts = [s for s in values if (s.encoding, s.dim) == ("vlad", dim) and _full(s) in values]
+        shorts = [setting for setting in values if setting.dim == dim and _full(setting) in values]
         if shorts:
             full = np.mean([values[_full(setting)] for setting in shorts], axis=0)
             short = np.mean([values[setting] for setting in shorts], axis=0)
-            margin = (1 - KEPT) * float(np.nanmean(full)) if not np.isnan(full).all() else 0.0
+            margin = (1 - KEPT) * float(np.nanmean(full))
             yield Finding(
                 "Short descriptors keep most of the quality",
                 f"VLAD of {dim} dimensions against the full one, {_averaged(shorts)}; "
@@ -128,14 +124,11 @@ def _dimensions(study: Study, values: Mapping[Setting, Values]) -> Iterator[Find
             )
 
 
-def _by_place(values: Mapping[Setting, Values], encoding: Encoding) -> By:
-    """An encoding's values at the K and dimension that were possible at most places, and of those score best."""
-    shapes: dict[tuple[int, int], dict[tuple[int, str], Values]] = {}
-    for setting, of_queries in values.items():
-        if setting.encoding == encoding and not np.isnan(of_queries).all():
-            at = shapes.setdefault((setting.clusters, setting.dim), {})
-            at[setting.image_size, setting.layer] = of_queries
-    return max(shapes.values(), key=lambda at: (len(at), float(np.nanmean(_mean(at, list(at))))), default={})
+def _by_place(study: Study, encoding: Encoding) -> By:
+    return {
+        (cell.setting.image_size, cell.setting.layer): cell.qualities[study.protocols[0]].values
+        for cell in like_for_like(study, encoding)
+    }
 
 
 def _mean(by: By, places: Sequence[tuple[int, str]]) -> Values:
@@ -143,7 +136,7 @@ def _mean(by: By, places: Sequence[tuple[int, str]]) -> Values:
 
 
 def _full(setting: Setting) -> Setting:
-    return Setting(setting.image_size, setting.layer, setting.encoding, setting.clusters, 0)
+    return dataclasses.replace(setting, dim=0)
 
 
 def _sizes(by: By) -> list[int]:
