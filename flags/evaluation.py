@@ -10,6 +10,24 @@ from tfvlad_flags.required import require
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --dataset, --queries, --ground_truth, --query_boxes and --graph_hits."""
+    define_dataset(values)
+    flags.DEFINE_integer(
+        "graph_hits",
+        100,
+        "Hits to take from the graph, at most a tenth of the index; the rest of a ranking is exact.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        ["dataset", "queries"],
+        lambda given: bool(given["dataset"] or given["queries"]),
+        message="--queries is needed",
+        flag_values=values,
+    )
+
+
+def define_dataset(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --dataset, --queries, --ground_truth and --query_boxes, of which none is needed."""
     flags.DEFINE_string(
         "dataset",
         None,
@@ -34,17 +52,4 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "searches for whole images.",
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        "graph_hits",
-        100,
-        "Hits to take from the graph, at most a tenth of the index; the rest of a ranking is exact.",
-        lower_bound=1,
-        flag_values=values,
-    )
     require("ground_truth", values)
-    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["dataset", "queries"],
-        lambda given: bool(given["dataset"] or given["queries"]),
-        message="--queries is needed",
-        flag_values=values,
-    )

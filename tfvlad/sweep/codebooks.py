@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,17 +88,20 @@ class Codebooks:
         impossible: dict[Stream, str] = {}
         with tqdm(None, f"{title}: codebooks", len(self._streams), disable=None, delay=2) as bar:
             for number, layer in enumerate(layers):
-                drawn = [rows[: int(count)] for rows, count in zip(samples[number], counts[number], strict=True)]
-                features = bounded(np.concatenate(drawn), self._config.codebook_samples, self._seed)
-                for stream in self._streams:
-                    if stream.layer != layer:
-                        continue
+                needed = [stream for stream in self._streams if stream.layer == layer and not self._is_fitted(stream)]
+                if needed:
+                    drawn = [rows[: int(count)] for rows, count in zip(samples[number], counts[number], strict=True)]
+                    features = bounded(np.concatenate(drawn), self._config.codebook_samples, self._seed)
+                for stream in needed:
                     try:
                         self._save(stream, fit_codebook(features, stream.clusters, self._seed))
                     except ConfigError as error:
                         impossible[stream] = str(error)
-                    bar.update()
+                bar.update(sum(stream.layer == layer for stream in self._streams))
         return impossible
+
+    def _is_fitted(self, stream: Stream) -> bool:
+        return os.path.exists(self._scratch.codebook(stream))
 
     def _save(self, stream: Stream, codebook: Floats) -> None:
         with atomic_file(self._scratch.codebook(stream)) as temporary, open(temporary, "wb") as file:

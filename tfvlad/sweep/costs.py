@@ -47,16 +47,14 @@ def encoding_ms(
     """Milliseconds per image that it takes from a layer's output to a descriptor, before any whitening."""
     layers = list(dict.fromkeys(stream.layer for stream in streams))
     outputs = dict(zip(layers, network.cut(layers)(images, training=False), strict=True))
-    local = tf.function(LocalFeatures(dtype="float32"), reduce_retracing=True)
-    pooled = tf.function(pool, reduce_retracing=True)
 
     def encode(stream: Stream) -> Callable[[], Any]:
         output = outputs[stream.layer]
         if stream.encoding != "vlad":
-            return lambda: np.asarray(pooled(output, stream.encoding))
-        return lambda: encode_vlad(
-            np.asarray(local(output)), codebooks[stream], intra_norm=config.intra_norm, power=config.power
-        )
+            pooled = tf.function(lambda output: pool(output, stream.encoding))
+            return lambda: np.asarray(pooled(output))
+        local, codebook = tf.function(LocalFeatures(dtype="float32")), codebooks[stream]
+        return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
 
     return {stream: _milliseconds(encode(stream), len(images)) for stream in streams}
 

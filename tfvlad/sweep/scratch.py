@@ -80,11 +80,6 @@ class Scratch:
                     raise ConfigError(f"{path} cannot hold {size / 1e9:.1f} GB: {error.strerror}") from None
         return np.memmap(path, np.float32, "r+", shape=shape)
 
-    def remove(self, name: str) -> None:
-        """Deletes a file, if it is there."""
-        if os.path.exists(self.path(name)):
-            os.unlink(self.path(name))
-
     def delete(self) -> None:
         """Deletes everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
