@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfvlad.config import EncoderConfig
 from tfvlad.layers import LocalFeatures
 from tfvlad.sweep.extraction import pool
-from tfvlad.sweep.networks import Network
+from tfvlad.sweep.networks import Network, outputs_of
 from tfvlad.sweep.plan import Stream
 from tfvlad_kernels import encode_vlad
 
@@ -35,7 +35,7 @@ def network_ms(network: Network, layers: Sequence[str], images: Tensor) -> dict[
 
     def up_to(layer: str) -> Callable[[], Any]:
         model = network.cut([layer])
-        run = tf.function(lambda images: model(images, training=False)[0])
+        run = tf.function(lambda images: outputs_of(model, images)[0])
         return lambda: np.asarray(run(images))
 
     return {layer: _milliseconds(up_to(layer), len(images)) for layer in layers}
@@ -46,7 +46,7 @@ def encoding_ms(
 ) -> dict[Stream, float]:
     """Milliseconds per image that it takes from a layer's output to a descriptor, before any whitening."""
     layers = list(dict.fromkeys(stream.layer for stream in streams))
-    outputs = dict(zip(layers, network.cut(layers)(images, training=False), strict=True))
+    outputs = dict(zip(layers, outputs_of(network.cut(layers), images), strict=True))
 
     def encode(stream: Stream) -> Callable[[], Any]:
         output = outputs[stream.layer]

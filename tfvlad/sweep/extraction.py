@@ -15,7 +15,7 @@ from tfvlad.batches import ImageBatch, Rejected, batches
 from tfvlad.errors import ImageError
 from tfvlad.images import ImageLoader, Source, source_name
 from tfvlad.layers import LocalFeatures
-from tfvlad.sweep.networks import Network, output_shapes
+from tfvlad.sweep.networks import Network, output_shapes, outputs_of
 from tfvlad.sweep.plan import POOLINGS, Stream
 
 Floats = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ class LayerExtractor:
         model, local = network.cut(layers), LocalFeatures(dtype="float32")
 
         def extract(images: Tensor) -> tuple[dict[str, Tensor], list[Tensor], Tensor]:
-            outputs = dict(zip(layers, model(images, training=False), strict=True))
+            outputs = dict(zip(layers, outputs_of(model, images), strict=True))
             features = {layer: local(outputs[layer]) for layer in with_maps}
             vectors = [pool(outputs[layer], encoding) for layer, encoding in pooled]
             sums = [tf.reduce_sum(values, axis=(1, 2)) for values in features.values()]

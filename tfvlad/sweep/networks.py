@@ -37,7 +37,7 @@ class Network:
     precision: Precision
 
     def cut(self, layers: Sequence[str]) -> keras.Model:
-        """The sub-model that gives a list of these layers' outputs."""
+        """The sub-model that gives these layers' outputs; see `outputs_of`."""
         model = keras.Model(self.model.inputs[0], [self.outputs[layer] for layer in layers])
         compute_in(self.precision, model)
         return model
@@ -45,6 +45,11 @@ class Network:
     def digest(self, layer: str) -> str:
         """SHA-256 of what leads to a layer: kinds of layers and weights."""
         return weights_digest(self.cut([layer]))
+
+
+def outputs_of(model: keras.Model, images: Any) -> list[Any]:
+    """Runs a sub-model: (B, H, W, 3) float32 to the outputs, also where there is only one, which Keras unpacks."""
+    return list(keras.tree.flatten(model(images, training=False)))
 
 
 def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int, ...]] | None:
