@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tfvlad.reports import charts
 from tfvlad.reports.page import write_page
 from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, ResultRow, verdict
 
@@ -76,23 +77,33 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
     write_page(
         path,
         "evaluation.html.j2",
-        {"verdict": verdict, "points": _points, "colours": _colours},
+        {"verdict": verdict, "small": _small, **charts.FILTERS},
         title=page.title,
         notes=page.notes,
         metrics={},
         page=page,
+        chart=_chart(page.curves),
         query_side=QUERY_SIDE,
         hit_side=HIT_SIDE,
+        plot=charts.PLOT,
+        chart_width=charts.WIDTH,
     )
 
 
-def _points(curve: Curve, left: float, top: float, width: float, height: float) -> str:
+def _chart(curves: Sequence[Curve]) -> charts.Chart:
+    series: list[charts.Series] = []
+    for curve in curves:
+        colour = sum(not before.dashed for before in series) - curve.dashed
+        points = [charts.Point(*point) for point in zip(_recalls(curve), curve.precisions, strict=True)]
+        series.append(charts.Series(curve.name, points, max(0, colour), dashed=curve.dashed, marked=False))
+    recall, precision = (charts.linear(label, (0.0, 1.0)) for label in ("recall", "precision"))
+    return charts.Chart("Precision and recall", recall, precision, series)
+
+
+def _small(curve: Curve, left: float, top: float, width: float, height: float) -> str:
     """The curve as the points of an SVG polyline in this rectangle."""
-    across = left + np.linspace(0, width, len(curve.precisions))
-    down = top + height * (1 - np.asarray(curve.precisions))
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down, strict=True))
+    return charts.polyline(zip(left + width * _recalls(curve), top + height * (1 - curve.precisions), strict=True))
 
 
-def _colours(curves: Sequence[Curve]) -> list[int]:
-    """Each curve's colour, by number from 0."""
-    return [max(0, sum(not curve.dashed for curve in curves[: n + 1]) - 1) for n in range(len(curves))]
+def _recalls(curve: Curve) -> npt.NDArray[np.float64]:
+    return np.linspace(0, 1, len(curve.precisions))

@@ -97,8 +97,9 @@ def _intervals(study: Study, ranked: Sequence[Cell]) -> Intervals:
 
 
 def _notes(study: Study, ranked: Sequence[Cell]) -> Iterator[str]:
+    settings = "one setting" if len(study.cells) == 1 else f"{len(study.cells)} settings"
     yield (
-        f"{len(study.cells)} settings of {os.path.basename(study.config.backbone)}: {len(study.queries)} queries in "
+        f"{settings.capitalize()} of {os.path.basename(study.config.backbone)}: {len(study.queries)} queries in "
         f"{len(study.database)} images; codebooks and whitening fitted on {study.fit_on} images."
     )
     if len(study.protocols) > 1:

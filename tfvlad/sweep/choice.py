@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,13 @@ import numpy.typing as npt
 from tfvlad.sweep.results import Cell, Encoding, Setting, Study
 from tfvlad.sweep.statistics import difference
 
-NAMES = {"vlad": "VLAD", "mean": "mean pooling", "max": "max pooling", "gem": "GeM pooling", "fc": "fully connected"}
+NAMES: Mapping[Encoding, str] = {
+    "vlad": "VLAD",
+    "mean": "mean pooling",
+    "max": "max pooling",
+    "gem": "GeM pooling",
+    "fc": "fully connected features",
+}
 
 
 def described(setting: Setting) -> str:
@@ -94,7 +100,7 @@ def rival(study: Study, best: Cell) -> Cell | None:
     the second best; None where there is only one."""
     cells = [cell for cell in ranked(study) if cell is not best]
     for alike in (
-        lambda cell: (cell.setting.layer, *_but_layer(cell)) == (study.layers[-1], *_but_layer(best)),
+        lambda cell: (cell.setting.layer, *_but_layer(cell)) == ("".join(study.layers[-1:]), *_but_layer(best)),
         lambda cell: cell.setting.layer != best.setting.layer,
         lambda cell: True,
     ):

@@ -58,7 +58,7 @@ def findings(study: Study) -> list[Finding]:
 
 
 def _layers(study: Study, vlad: By) -> Iterator[Finding]:
-    last = study.layers[-1]
+    last = "".join(study.layers[-1:])
     for size in _sizes(vlad):
         others = [values for (at, layer), values in vlad.items() if at == size and layer != last]
         if others and (size, last) in vlad:
