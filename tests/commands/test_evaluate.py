@@ -181,5 +181,5 @@ def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) 
     assert "Worst queries" in page
     assert "Best queries" in page
     assert page.count("<polyline") == 2 + 8  # exact and graph, and each query's own
-    assert page.count("AP 1.000; first right answer at rank 1, of 1") == 8
+    assert page.count("AP 1.000; right answers: 1, the first at rank 1") == 8
     assert "folder" in refusal(command("evaluate", "--index", index, "--queries", queries, "--html", tmp_path))

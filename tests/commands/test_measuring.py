@@ -65,7 +65,9 @@ def test_what_the_graph_misses_comes_where_its_hits_end() -> None:
         ["mAP", "0.2500", "0.1250", "0.1250"],
         ["MRR", "0.5000", "0.2500", "0.2500"],
     ]
-    assert as_json(measured)["protocols"]["all"]["loss"]["mAP"] == 1 / 8  # type: ignore[index]
+    found = as_json(measured)
+    assert found["protocols"]["all"]["loss"]["mAP"] == 1 / 8  # type: ignore[index]
+    assert found["per_query"] == [{"query": "a.jpg", "box": None, "ap": {"all": 1 / 4}, "graph_ap": {"all": 1 / 8}}]
 
 
 def test_every_protocol_is_judged() -> None:

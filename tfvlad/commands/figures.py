@@ -19,7 +19,8 @@ def as_json(measured: Measurement) -> dict[str, object]:
             {
                 "query": query.path,
                 "box": None if query.box is None else list(query.box),
-                "ap": {name: _or_null(judged.evaluation.aps[place]) for name, judged in measured.exact.items()},
+                "ap": _aps(measured.exact, place),
+                **({} if measured.graph is None else {"graph_ap": _aps(measured.graph, place)}),
             }
             for place, query in enumerate(measured.dataset.queries)
         ],
@@ -70,6 +71,10 @@ def _protocol(measured: Measurement, name: str) -> dict[str, object]:
         result["graph"] = _means(graph)
         result["loss"] = {metric: _or_null(value - lost[metric]) for metric, value in _figures(exact).items()}
     return result
+
+
+def _aps(judged: dict[str, Judgement], place: int) -> dict[str, float | None]:
+    return {name: _or_null(of_protocol.evaluation.aps[place]) for name, of_protocol in judged.items()}
 
 
 def _means(judged: Judgement) -> dict[str, object]:

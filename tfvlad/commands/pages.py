@@ -25,8 +25,8 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
     queries = {
         place: JudgedQuery(
             measured.rows[place],
-            f"{name} {judged.values[place]:.3f}; {_first(judged.evaluation.first_ranks[place])} "
-            f"of {len(dataset.ground_truth[place]['ok'])}",
+            f"{name} {judged.values[place]:.3f}; right answers: {len(dataset.ground_truth[place]['ok'])}, "
+            f"{_first(judged.evaluation.first_ranks[place])}",
             Curve("Its precision by recall", own[place]),
         )
         for place in (*order[:shown], *order[-shown:])
@@ -52,7 +52,7 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
 
 
 def _first(rank: float) -> str:
-    return "no right answer ranked," if np.isinf(rank) else f"first right answer at rank {rank:.0f},"
+    return "none of them ranked" if np.isinf(rank) else f"the first at rank {rank:.0f}"
 
 
 def _curves(measured: Measurement, of_first_protocol: FloatArray) -> list[Curve]:
