@@ -25,6 +25,7 @@ FLAGS = {
     },
     "search": {"index", "k", "exact", "format", "html", "max_pixels"},
     "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
+    "export": {"encoder", "output", "version"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip
