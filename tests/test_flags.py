@@ -23,7 +23,7 @@ FLAGS = {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
         "max_pixels", "report",
     },
-    "search": {"index", "k", "exact", "format", "html", "max_pixels"},
+    "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
     "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
     "export": {"encoder", "output", "version"},
     "layers": {"backbone", "format"},

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfvlad.config import EncoderConfig, IndexConfig
     from tfvlad.encoder import Encoder
-    from tfvlad.errors import ArtifactError, ConfigError, ImageError, MismatchError, TfvladError, WeightsError
+    from tfvlad.errors import (
+        ArtifactError,
+        ConfigError,
+        ImageError,
+        MismatchError,
+        ServingError,
+        TfvladError,
+        WeightsError,
+    )
     from tfvlad.index import Hit, Index
 
 __version__ = "0.1.0"
@@ -26,6 +34,7 @@ __all__ = [
     "Index",
     "IndexConfig",
     "MismatchError",
+    "ServingError",
     "TfvladError",
     "WeightsError",
     "__version__",

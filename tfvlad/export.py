@@ -37,8 +37,8 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
     - ``serving_default``: image_bytes (n,) string -> descriptor (n, dim) float32, valid (n,) bool. An image that cannot
       be used has a descriptor of zeros and valid=false; its neighbours are not affected.
     - ``images``: images (n, H, W, 3) uint8, upright RGB -> descriptor (n, dim) float32.
-    - ``local_features``: image_bytes (n,) string -> features (n, h, w, C) float32, unit length per cell, and grid (n, 2)
-      int32, the (h, w) of each image, beyond which there are zeros; (0, 0) for an image that cannot be used.
+    - ``local_features``: image_bytes (n,) string -> features (n, h, w, C) float32, unit length per cell, and grid
+      (n, 2) int32, the (h, w) of each image, beyond which there are zeros; (0, 0) for an image that cannot be used.
     - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string. It has a row
       for each of its input because TensorFlow Serving batches every signature.
 

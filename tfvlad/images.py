@@ -78,9 +78,9 @@ class ImageLoader:
           ImageError: the file cannot be read, or what is in it is no picture.
         """
         if isinstance(source, np.ndarray):
-            return self.from_pixels(_rgb(source))
+            return self.from_pixels(rgb_pixels(source))
         name = source_name(source)
-        data = source if isinstance(source, bytes) else _read(source)
+        data = source if isinstance(source, bytes) else read_file(source)
         if not data:
             raise ImageError(name, "an empty file")
         try:
@@ -158,7 +158,12 @@ def source_name(source: Source) -> str:
     return "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+      ImageError: it cannot be read, is no regular file, or is larger than any image file may be.
+    """
     name = os.fsdecode(path)
     if "\0" in name:
         raise ImageError(name.replace("\0", "\\0"), "a path cannot hold a zero byte")
@@ -179,7 +184,12 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
+def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Makes (H, W, 3) RGB of (H, W, 3), (H, W, 4) RGBA, composed on white, or (H, W) grey, all uint8.
+
+    Raises:
+      ImageError: another shape or dtype.
+    """
     if pixels.dtype != np.uint8:
         raise ImageError("<array>", f"pixels must be uint8, got {pixels.dtype}")
     if pixels.size == 0 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):

@@ -33,7 +33,7 @@ class Served(tf.Module):  # type: ignore[misc]
     def __init__(self, encoder: Encoder, label: str) -> None:
         """Traces the functions of an encoder; `label` is what it calls itself."""
         super().__init__(name="tfvlad")
-        self._config = encoder.config
+        self._config, self._preprocessing = encoder.config, encoder.backbone.preprocessing
         model, local = encoder.model(), LocalFeatures()
         self._weights = [weight.value for weight in model.weights]
         # At once where all images have one size; one by one where each has its own.
@@ -100,7 +100,7 @@ class Served(tf.Module):  # type: ignore[misc]
         for start in tf.range(0, count, self._together):
             rows = tf.range(start, tf.minimum(start + self._together, count))
             resized = fit_to(images[start : start + self._together], config.image_size, config.resize)
-            part = model(preprocess(resized, config.preprocessing), training=False)
+            part = model(preprocess(resized, self._preprocessing), training=False)
             descriptors = tf.tensor_scatter_nd_update(descriptors, rows[:, tf.newaxis], part)
         return descriptors
 
