@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from tensorflow.core.framework import tensor_pb2
 
 _PACKAGE = "tfvlad.serving"
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -85,7 +86,7 @@ def predict_outputs(response: bytes) -> dict[str, npt.NDArray[Any]]:
     """
     outputs = _MESSAGES["PredictResponse"].FromString(response).outputs
     return {
-        output.key: np.asarray(tf.make_ndarray(tf.compat.v1.TensorProto.FromString(output.value))) for output in outputs
+        output.key: np.asarray(tf.make_ndarray(tensor_pb2.TensorProto.FromString(output.value))) for output in outputs
     }
 
 
