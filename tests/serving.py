@@ -77,7 +77,7 @@ class _RestHandler(http.server.BaseHTTPRequestHandler):
             name: tf.constant([base64.b64decode(value["b64"]) for value in column], tf.string)
             for name, column in request["inputs"].items()
         }
-        outputs = self.model.run(request["signature_name"], inputs)
+        outputs = self.model.run(request.get("signature_name", "serving_default"), inputs)
         plain = {
             name: [text.decode() for text in rows] if rows.dtype == object else rows.tolist()
             for name, rows in outputs.items()
