@@ -1,4 +1,4 @@
-"""Where an exported model goes."""
+"""Where an exported model goes, and how it runs there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tfvlad_flags.required import require
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --output and --version."""
+    """Defines --output, --version and --xla."""
     flags.DEFINE_string(
         "output",
         None,
@@ -22,5 +22,11 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "The new version's number. Default: the one after the highest that is there.",
         lower_bound=1,
         upper_bound=2**63 - 1,  # TensorFlow Serving's
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "xla",
+        False,
+        "Let the server compile the network with XLA; for servers with GPUs.",
         flag_values=values,
     )

@@ -25,7 +25,7 @@ FLAGS = {
     },
     "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
     "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
-    "export": {"encoder", "output", "version"},
+    "export": {"encoder", "output", "version", "xla"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},
 }  # fmt: skip

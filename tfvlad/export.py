@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -25,11 +26,12 @@ _SIGNATURES = {
     "images": "images: uint8 [n, H, W, 3], upright RGB -> descriptor: float32 [n, dim]",
     "local_features": "image_bytes: string [n] -> features: float32 [n, h, w, C], unit length per cell, "
     "grid: int32 [n, 2], the (h, w) of each image, beyond which there are zeros; (0, 0) for one that cannot be used",
-    "info": "probe: string [n] (any) -> fingerprint: string [n], dim: int32 [n], label: string [n]",
+    "info": "probe: string [n] (any) -> fingerprint: string [n], dim: int32 [n], label: string [n], "
+    "signature: string [n], the name of the one that only this encoder has",
 }
 
 
-def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | None = None) -> str:
+def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | None = None, xla: bool = False) -> str:
     """Writes a version of a SavedModel, whole or not at all; it needs nothing but TensorFlow where it is loaded.
 
     Its signatures, n images in a request, of any sizes and formats:
@@ -39,13 +41,17 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
     - ``images``: images (n, H, W, 3) uint8, upright RGB -> descriptor (n, dim) float32.
     - ``local_features``: image_bytes (n,) string -> features (n, h, w, C) float32, unit length per cell, and grid
       (n, 2) int32, the (h, w) of each image, beyond which there are zeros; (0, 0) for an image that cannot be used.
-    - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string. It has a row
-      for each of its input because TensorFlow Serving batches every signature.
+    - ``LABEL_FINGERPRINT``, with the first 12 digits of the fingerprint: the same as ``serving_default``. Whoever asks
+      for it by this name gets this encoder's descriptors, or none, whatever is served under the model's name by then.
+    - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string, signature
+      (n,) string, the name above. It has a row for each of its input, as TensorFlow Serving batches every signature.
 
     Args:
       encoder: what to export.
       path: the model's folder, whose sub-folders are its versions; its name is the model's name in warm-up requests.
       version: the new version's number; None takes the one after the highest that is there.
+      xla: compile the network for each number of images that comes together, when it first does. The server must have
+        XLA for its device: for GPUs it has.
 
     Returns:
       The version's folder. Beside the model it holds `assets.extra/tf_serving_warmup_requests`, and
@@ -60,14 +66,16 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
     if os.path.lexists(target):
         raise ArtifactError(target, "exists already; versions are not overwritten, give another number")
     label = _label(encoder)
-    served = Served(encoder, label)
+    name = f"{label}_{encoder.fingerprint[:12]}"
+    served = Served(encoder, label, name, xla)
     try:
         with atomic_folder(target, replace=False) as folder:
             tf.saved_model.save(served, folder, served.functions)
             extra = os.path.join(folder, _EXTRA)
             os.mkdir(extra)
-            _write_warmup(os.path.join(extra, _WARMUP), os.path.basename(model), batch_size(encoder.config.image_size))
-            _write_description(os.path.join(extra, _DESCRIPTION), encoder, label)
+            together = batch_size(encoder.config.image_size)
+            _write_warmup(os.path.join(extra, _WARMUP), os.path.basename(model), name, together)
+            _write_description(os.path.join(extra, _DESCRIPTION), encoder, label, name)
     except FileExistsError:
         raise ArtifactError(target, "appeared while it was being written, and is not overwritten") from None
     return target
@@ -92,32 +100,35 @@ def _checked(version: int) -> int:
 def _label(encoder: Encoder) -> str:
     config = encoder.config
     backbone = os.path.splitext(os.path.basename(config.backbone))[0]
-    return f"{backbone} {config.layer}, {config.image_size} px ({config.resize}), {encoder.dim}-D"
+    parts = (backbone, config.layer, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(map(str, parts)))
 
 
-def _write_warmup(path: str, model: str, together: int) -> None:
+def _write_warmup(path: str, model: str, name: str, together: int) -> None:
     """Requests that TensorFlow Serving answers once before it says that it is ready: one image, and a full batch."""
-    pixels = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    blocks = np.random.default_rng(0).integers(0, 255, (15, 20, 3), np.uint8)
+    pixels = blocks.repeat(32, axis=0).repeat(32, axis=1)
     jpeg = tf.io.encode_jpeg(pixels).numpy()
+    batches = [np.array([jpeg] * count, object) for count in sorted({1, together})]
     requests = [
-        *(("serving_default", "image_bytes", np.array([jpeg] * count, object)) for count in sorted({1, together})),
-        ("local_features", "image_bytes", np.array([jpeg], object)),
+        *((signature, "image_bytes", batch) for signature in ("serving_default", name) for batch in batches),
+        ("local_features", "image_bytes", batches[0]),
         ("images", "images", pixels[np.newaxis]),
         ("info", "probe", np.array([b""], object)),
     ]
     with tf.io.TFRecordWriter(path) as writer:
-        for signature, name, value in requests:
-            writer.write(prediction_log(predict_request(model, signature, {name: value})))
+        for signature, argument, value in requests:
+            writer.write(prediction_log(predict_request(model, signature, {argument: value})))
 
 
-def _write_description(path: str, encoder: Encoder, label: str) -> None:
+def _write_description(path: str, encoder: Encoder, label: str, name: str) -> None:
     description = {
         "fingerprint": encoder.fingerprint,
         "dim": encoder.dim,
         "label": label,
         "image_size": encoder.config.image_size,
         "resize": encoder.config.resize,
-        "signatures": _SIGNATURES,
+        "signatures": {**_SIGNATURES, name: "the same as serving_default, under a name that only this encoder has"},
         "versions": {"tfvlad": __version__, "tensorflow": tf.__version__},
     }
     with open(path, "w", encoding="utf-8") as file:

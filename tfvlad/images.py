@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
-from tfvlad.decoding import decode, on_white
+from tfvlad.decoding import decode, on_white, try_decode
 from tfvlad.errors import ImageError
 from tfvlad.folders import LARGEST_FILE
 from tfvlad.headers import FORMATS, image_format
@@ -42,6 +42,7 @@ class ImageLoader:
 
     Attributes:
       from_bytes: graph function, () string -> (h, w, 3) float32.
+      try_bytes: the same, and () bool: False where `from_bytes` would fail, with an image that means nothing.
       from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
     """
 
@@ -50,16 +51,27 @@ class ImageLoader:
     ) -> None:
         """See `tfvlad.config.EncoderConfig` for the arguments."""
 
-        def from_bytes(data: Tensor) -> Tensor:
-            pixels = decode(data, at_least=image_size, stretch=resize == "stretch", max_pixels=max_pixels)
+        limits: dict[str, Any] = {"at_least": image_size, "stretch": resize == "stretch", "max_pixels": max_pixels}
+
+        def prepare(pixels: Tensor, data: Tensor) -> Tensor:
             image = fit_to(pixels, image_size, resize)
             return preprocess(turn_upright(image, read_orientation(data)), preprocessing)
+
+        def from_bytes(data: Tensor) -> Tensor:
+            return prepare(decode(data, **limits), data)
+
+        def try_bytes(data: Tensor) -> tuple[Tensor, Tensor]:
+            pixels, succeeded = try_decode(data, **limits)
+            return prepare(pixels, tf.where(succeeded, data, b"")), succeeded
 
         def from_pixels(pixels: Tensor) -> Tensor:
             return preprocess(fit_to(pixels, image_size, resize), preprocessing)
 
         self.from_bytes: Callable[[Tensor], Tensor] = tf.function(
             from_bytes, input_signature=[tf.TensorSpec((), tf.string)]
+        )
+        self.try_bytes: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(
+            try_bytes, input_signature=[tf.TensorSpec((), tf.string)]
         )
         self.from_pixels: Callable[[Tensor], Tensor] = tf.function(
             from_pixels, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,12 @@ _IN_FLIGHT = 2  # requests: one is being answered while the next one's files are
 _PAUSE = 0.1  # seconds before the second try; doubled for each further one
 
 _Batch = list[tuple[str, bytes | ImageError]]
+
+
+class _Told(NamedTuple):
+    fingerprint: str
+    dim: int
+    signature: str  # a name that only this encoder has, so that an exchange behind the URL cannot go unnoticed
 
 
 class RemoteEncoder:
@@ -74,12 +80,12 @@ class RemoteEncoder:
     @property
     def fingerprint(self) -> str:
         """See `tfvlad.Encoder`."""
-        return self._told[0]
+        return self._told.fingerprint
 
     @property
     def dim(self) -> int:
         """See `tfvlad.Encoder`."""
-        return self._told[1]
+        return self._told.dim
 
     def encode(self, sources: Source | Iterable[Source]) -> Floats:
         """Encodes images.
@@ -133,7 +139,7 @@ class RemoteEncoder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new folder that says which encoder is served where; the server is needed to use it."""
-        fingerprint, dim = self._told
+        fingerprint, dim, _ = self._told
         os.mkdir(path)
         with open(os.path.join(path, REMOTE), "w", encoding="utf-8") as file:
             json.dump({"format": 1, "url": self.url, "fingerprint": fingerprint, "dim": dim}, file, indent=2)
@@ -144,17 +150,18 @@ class RemoteEncoder:
         self._transport.close()
 
     @functools.cached_property
-    def _told(self) -> tuple[str, int]:
-        """(fingerprint, dim) of what is served, checked."""
+    def _told(self) -> _Told:
+        """What is served, checked."""
         told = self._ask("info", "probe", [b""])
         try:
-            fingerprint, dim = told["fingerprint"][0], int(told["dim"][0])
-        except (KeyError, IndexError):
+            served = _Told(_text(told["fingerprint"][0]), int(told["dim"][0]), _text(told["signature"][0]))
+        except (KeyError, IndexError, ValueError):
             raise ServingError(f"{self.url}: what is served there is no exported encoder") from None
-        fingerprint = fingerprint.decode() if isinstance(fingerprint, bytes) else str(fingerprint)
-        if self._expected not in (None, fingerprint):
-            raise MismatchError(f"{self.url} serves the encoder {fingerprint[:12]}, not {str(self._expected)[:12]}")
-        return fingerprint, dim
+        if self._expected not in (None, served.fingerprint):
+            raise MismatchError(
+                f"{self.url} serves the encoder {served.fingerprint[:12]}, not {str(self._expected)[:12]}"
+            )
+        return served
 
     def _batches(self, sources: Iterable[Source]) -> Iterator[_Batch]:
         batch: _Batch = []
@@ -181,7 +188,7 @@ class RemoteEncoder:
         return results
 
     def _descriptors(self, contents: list[bytes]) -> list[Floats | None]:
-        told = self._ask("serving_default", "image_bytes", contents)
+        told = self._ask(self._told.signature, "image_bytes", contents)
         descriptors, valid = np.asarray(told.get("descriptor"), np.float32), np.asarray(told.get("valid"), bool)
         if descriptors.shape != (len(contents), self.dim) or valid.shape != (len(contents),):
             raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {descriptors.shape}")
@@ -195,6 +202,10 @@ class RemoteEncoder:
             except UnavailableError:
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
         return self._transport.predict(signature, inputs, self._timeout)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _content(source: Source) -> bytes | ImageError:

@@ -24,6 +24,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
     encoder = tfvlad.Encoder.load(values.encoder)
     with writing(values.output):
-        written = saved_model(encoder, values.output, values.version)
+        written = saved_model(encoder, values.output, values.version, values.xla)
     print(f"{written}: {encoder.dim} dimensions, fingerprint {encoder.fingerprint[:12]}")
     return DONE
