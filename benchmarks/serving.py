@@ -1,93 +1,131 @@
-"""What does serving cost? An encoder in this process beside its SavedModel, and beside servers on loopback.
+"""What does serving cost? An encoder in its process beside its SavedModel, and beside servers on loopback.
 
-    python benchmarks/serving.py --encoder E --model MODELS/NAME/1 --images DIR [--rounds 9] [--json OUT]
+    python benchmarks/serving.py --encoder E --model MODELS/NAME/1 --images DIR [--json OUT] [--rounds 15]
 
-All take the same files' bytes. Prints the median time per image of each at batches of 1 and 16, its ratio to
-`Encoder.encode` (median of the ratios within each round, in which all run once, in random order), and the smallest
-cosine to its descriptors. Needs ``tfvlad[test]``: the servers are those of the tests, with one Python process for both
-ends, so that TensorFlow Serving's own would add less.
+All take the same files' bytes, in requests of 1, 4 and 16. Prints, on all cores: the median time per image, what it is
+more than `Encoder.encode`, its ratio to it (the median of the ratios within each round, in which all run once), and the
+smallest cosine to its descriptors. Needs ``tfvlad[test]``: the servers are those of the tests, in Python and in the
+process of their client, so TensorFlow Serving's own would add less.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
-import statistics
+import contextlib
+import dataclasses
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+from race import all_threads, parser, print_missing, print_table, race, write_json
 
 import tfvlad
 from tfvlad.folders import image_paths
-from tfvlad.serving import RemoteEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from serving import Model, grpc_server, rest_server
 
-BATCHES = (1, 16)
+BATCHES = (1, 4, 16)
 REFERENCE = "Encoder.encode"
 
-Contender = Callable[[list[bytes]], npt.NDArray[np.float32]]
+_servers = contextlib.ExitStack()  # run until their process ends
+
+Floats = npt.NDArray[np.float32]
+Contender = tuple[Callable[[], Floats], Callable[[Floats], dict[str, float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One contender at one number of images in a request."""
+
+    batch: int
+    name: str
+    ms_per_image: float
+    ms_more: float
+    ratio: float
+    cosine: float
+
+
+def encoder_here(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+    loaded = tfvlad.Encoder.load(encoder)
+    return lambda: loaded.encode(images), _cosine_to(expected)
+
+
+def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+    import tensorflow as tf
+
+    answer = tf.saved_model.load(model).signatures["serving_default"]
+
+    def run() -> Floats:
+        descriptors: Floats = answer(image_bytes=tf.constant(images))["descriptor"].numpy()
+        return descriptors
+
+    return run, _cosine_to(expected)
+
+
+def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+    from serving import grpc_server
+
+    return _remote(grpc_server, model, images, expected)
+
+
+def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+    from serving import rest_server
+
+    return _remote(rest_server, model, images, expected)
+
+
+def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Contender:
+    from serving import Model
+
+    from tfvlad.serving import RemoteEncoder
+
+    remote = RemoteEncoder(_servers.enter_context(server(Model(model))))
+    return lambda: remote.encode(images), _cosine_to(expected)
+
+
+def _cosine_to(expected: Floats) -> Callable[[Floats], dict[str, float]]:
+    return lambda result: {"cosine": float((result * expected).sum(axis=1).min())}
+
+
+CONTENDERS = {
+    REFERENCE: encoder_here,
+    "SavedModel": saved_model,
+    "RemoteEncoder, gRPC": over_grpc,
+    "RemoteEncoder, REST": over_rest,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--model", required=True, help="a version's folder")
-    parser.add_argument("--images", required=True)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there, too")
-    arguments = parser.parse_args()
+    arguments_of = parser(__doc__, rounds=15)
+    arguments_of.add_argument("--encoder", required=True)
+    arguments_of.add_argument("--model", required=True, help="a version's folder")
+    arguments_of.add_argument("--images", required=True)
+    arguments = arguments_of.parse_args()
     contents = [Path(path).read_bytes() for path in image_paths(arguments.images)[: max(BATCHES)]]
-    encoder, model = tfvlad.Encoder.load(arguments.encoder), Model(arguments.model)
+    expected = tfvlad.Encoder.load(arguments.encoder).encode(contents)
 
-    def saved_model(images: list[bytes]) -> npt.NDArray[np.float32]:
-        descriptors: npt.NDArray[np.float32] = model.signatures["serving_default"](image_bytes=tf.constant(images))[
-            "descriptor"
-        ].numpy()
-        return descriptors
-
-    with grpc_server(model) as over_grpc, rest_server(model) as over_rest:
-        contenders: dict[str, Contender] = {
-            REFERENCE: encoder.encode,
-            "SavedModel": saved_model,
-            "RemoteEncoder, gRPC": RemoteEncoder(over_grpc).encode,
-            "RemoteEncoder, REST": RemoteEncoder(over_rest).encode,
-        }
-        rows = [row for batch in BATCHES for row in measure(contenders, contents[:batch], arguments.rounds)]
-    print(f"{'batch':>5}  {'':20}  {'ms/image':>8}  {'ratio':>5}  {'cosine':>9}")
-    for row in rows:
-        print(f"{row['batch']:5}  {row['name']:20}  {row['ms']:8.2f}  {row['ratio']:5.2f}  {row['cosine']:9.7f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
-def measure(contenders: dict[str, Contender], images: list[bytes], rounds: int) -> list[dict[str, float | str]]:
-    """Times all contenders on one batch."""
-    expected = contenders[REFERENCE](images)
-    cosines = {name: float((run(images) * expected).sum(axis=1).min()) for name, run in contenders.items()}
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name in random.sample(list(contenders), len(contenders)):
-            start = time.perf_counter()
-            contenders[name](images)
-            times[name].append((time.perf_counter() - start) / len(images))
-    return [
-        {
-            "batch": len(images),
-            "name": name,
-            "ms": 1000 * statistics.median(taken),
-            "ratio": statistics.median(map(lambda own, other: own / other, taken, times[REFERENCE])),
-            "cosine": cosines[name],
-        }
-        for name, taken in times.items()
-    ]
+    rows: list[Row] = []
+    missing: list[str] = []
+    for batch in BATCHES:
+        work = (arguments.encoder, arguments.model, contents[:batch], expected[:batch])
+        timings, left_out = race(CONTENDERS, work, max(all_threads()), arguments.rounds)
+        missing += left_out
+        here = timings[REFERENCE]
+        for name, timing in timings.items():
+            ms, more = (1000 * seconds / batch for seconds in (timing.median, timing.median - here.median))
+            rows.append(Row(batch, name, ms, more, timing.ratio(here), timing.quality["cosine"]))
+        print_table(
+            f"{batch} images in a request",
+            ["", "ms/image", "more", "ratio", "cosine"],
+            [
+                [row.name, f"{row.ms_per_image:.2f}", f"{row.ms_more:+.2f}", f"{row.ratio:.3f}", f"{row.cosine:.7f}"]
+                for row in rows[-len(timings) :]
+            ],
+        )
+    print_missing(missing)
+    write_json(arguments.json, rows, missing)
 
 
 if __name__ == "__main__":

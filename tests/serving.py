@@ -117,7 +117,7 @@ def rest_server(model: Model) -> Iterator[str]:
     """Serves on loopback; gives the model's URL."""
     handler = type("Handler", (_RestHandler,), {"model": model})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1/models/{model.name}"
