@@ -77,11 +77,12 @@ def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -
 
 
 def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Contender:
+    import tensorflow as tf
     from serving import Model
 
     from tfvlad.serving import RemoteEncoder
 
-    remote = RemoteEncoder(_servers.enter_context(server(Model(model))))
+    remote = RemoteEncoder(_servers.enter_context(server(Model(tf.saved_model.load(model).signatures))))
     return lambda: remote.encode(images), _cosine_to(expected)
 
 

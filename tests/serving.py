@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -28,9 +27,9 @@ class Model:
       delay: seconds before an answer.
     """
 
-    def __init__(self, path: str | Path, name: str = "covers") -> None:
+    def __init__(self, signatures: Any, name: str = "covers") -> None:
         self.name = name
-        self.signatures = tf.saved_model.load(str(path)).signatures
+        self.signatures = signatures
         self.asked: list[tuple[str, int]] = []
         self.headers: list[dict[str, str]] = []
         self.unavailable = 0
@@ -56,6 +55,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "loading")
         if request.model_spec.name != self._model.name:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {request.model_spec.name}")
+        if request.model_spec.signature_name not in self._model.signatures:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Serving signature name not found in signature def")
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         response = predict_pb2.PredictResponse()
         for name, value in self._model.run(request.model_spec.signature_name, inputs).items():
@@ -73,11 +74,14 @@ class _RestHandler(http.server.BaseHTTPRequestHandler):
             return self._answer(503, {"error": "loading"})
         if self.path != f"/v1/models/{self.model.name}:predict":
             return self._answer(404, {"error": "Malformed request"})
+        signature = request.get("signature_name", "serving_default")
+        if signature not in self.model.signatures:
+            return self._answer(400, {"error": "Serving signature name not found in signature def"})
         inputs = {
             name: tf.constant([base64.b64decode(value["b64"]) for value in column], tf.string)
             for name, column in request["inputs"].items()
         }
-        outputs = self.model.run(request.get("signature_name", "serving_default"), inputs)
+        outputs = self.model.run(signature, inputs)
         plain = {
             name: [text.decode() for text in rows] if rows.dtype == object else rows.tolist()
             for name, rows in outputs.items()

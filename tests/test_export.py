@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
+import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import image_kinds
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import save_tiny_network
+from exports import Exported, ExportWith, drawn_photographs, png
+from hostile import KINDS, damage, whole_images
 from PIL import Image
 
 import tfvlad
@@ -25,50 +24,18 @@ from tfvlad.errors import ArtifactError, ConfigError
 TESTS = Path(__file__).parent
 
 
-@dataclasses.dataclass
-class Exported:
-    encoder: tfvlad.Encoder
-    path: Path
-    signatures: Any
-
-    def describe(self, *images: bytes) -> tuple[np.ndarray, list[bool]]:
-        told = self.signatures["serving_default"](image_bytes=tf.constant(images, tf.string, (len(images),)))
-        return told["descriptor"].numpy(), told["valid"].numpy().tolist()
-
-
 @pytest.fixture(scope="module")
 def photographs() -> list[Image.Image]:
-    generator = np.random.default_rng(0)
-    blots = [Image.fromarray(generator.integers(0, 255, (6, 8, 3), np.uint8)) for _ in range(12)]
-    return [blot.resize((150, 90 + 5 * n), Image.Resampling.BICUBIC) for n, blot in enumerate(blots)]
-
-
-@pytest.fixture(scope="module")
-def export_with(photographs: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
-    """Makes an export for each way of resizing, once."""
-
-    @functools.cache
-    def made(resize: Any) -> Exported:
-        folder = tmp_path_factory.mktemp(resize)
-        config = tfvlad.EncoderConfig(
-            backbone=save_tiny_network(folder / "tiny.keras"), layer="second", preprocessing="caffe", image_size=64,
-            resize=resize, clusters=4, dim=6, codebook_samples=500,
-        )  # fmt: skip
-        encoder = tfvlad.Encoder.fit([np.asarray(photograph) for photograph in photographs], config)
-        path = export.saved_model(encoder, folder / "covers")
-        assert path == str(folder / "covers" / "1")
-        return Exported(encoder, Path(path), tf.saved_model.load(path).signatures)
-
-    return made
+    return drawn_photographs()
 
 
 @pytest.fixture(params=["stretch", "fit"])
-def exported(request: pytest.FixtureRequest, export_with: Callable[..., Exported]) -> Exported:
+def exported(request: pytest.FixtureRequest, export_with: ExportWith) -> Exported:
     return export_with(request.param)
 
 
 @pytest.fixture
-def stretched(export_with: Callable[..., Exported]) -> Exported:
+def stretched(export_with: ExportWith) -> Exported:
     return export_with("stretch")
 
 
@@ -119,42 +86,43 @@ def test_pixels_give_what_the_encoder_gives(exported: Exported) -> None:
     assert exported.signatures["images"](images=pixels[:0])["descriptor"].shape == (0, 6)
 
 
+def test_damaged_files_in_one_request_are_what_they_are_alone(stretched: Exported) -> None:
+    generator, sound = random.Random(3), list(whole_images().values())
+    files = [*sound, *(damage(generator.choice(sound), kind, generator, sound) for kind in KINDS * 10)]
+    descriptors, valid = stretched.describe(*files)
+    rows = list(stretched.encoder.encode_stream(files))
+    assert valid == [not isinstance(row, tfvlad.ImageError) for row in rows]
+    assert 20 < sum(valid) < len(files) - 20  # of both there are many
+    for descriptor, row in zip(descriptors, rows, strict=True):
+        if isinstance(row, tfvlad.ImageError):
+            assert not descriptor.any()
+        else:
+            assert (descriptor * row).sum() >= 0.9999
+
+
 def test_local_features_are_those_of_each_image(exported: Exported, photographs: list[Image.Image]) -> None:
     files = [*all_kinds(photographs)[:3], b"broken"]
     told = exported.signatures["local_features"](image_bytes=tf.constant(files))
-    grids = told["grid"].numpy().tolist()
-    assert grids[3] == [0, 0]
-    for file, features, (height, width) in zip(files[:3], told["features"].numpy(), grids, strict=False):
-        expected = exported.encoder.local_features(file)
-        assert expected.shape == (height, width, 8)
-        np.testing.assert_allclose(features[:height, :width], expected, atol=1e-5)
+    expected = [exported.encoder.local_features(file) for file in files[:3]]
+    assert told["grid"].numpy().tolist() == [*(list(features.shape[:2]) for features in expected), [0, 0]]
+    assert told["features"].shape == (4, *np.max([features.shape for features in expected], axis=0))
+    for features, its_own in zip(told["features"].numpy(), expected, strict=False):
+        height, width = its_own.shape[:2]
+        np.testing.assert_allclose(features[:height, :width], its_own, atol=1e-5)
         assert not features[height:].any()
         assert not features[:, width:].any()
     assert not told["features"].numpy()[3].any()
-    # The second is turned upright: 95 x 150 pixels, so that with the first both axes are as long as they can be.
-    assert told["features"].shape == (4, 8, 8, 8)
     nothing = exported.signatures["local_features"](image_bytes=tf.constant([b"broken"]))
     assert nothing["features"].shape == (1, 0, 0, 8)
 
 
-def test_an_image_too_small_for_the_layer_is_not_valid(tmp_path: Path) -> None:
-    import keras
-
-    inputs = keras.Input((None, None, 3))
-    path = str(tmp_path / "valid.keras")
-    keras.Model(inputs, keras.layers.Conv2D(4, (9, 5), strides=4, name="wide")(inputs)).save(path)
-    config = tfvlad.EncoderConfig(
-        backbone=path, layer="wide", preprocessing="tf", image_size=32, resize="fit", clusters=2, dim=None
-    )
-    generator = np.random.default_rng(0)
-    encoder = tfvlad.Encoder.fit([generator.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(4)], config)
-    served = tf.saved_model.load(export.saved_model(encoder, tmp_path / "model")).signatures["serving_default"]
-    # The window is 9 high and 5 wide.
-    sizes = {(32, 9): True, (32, 8): False, (5, 32): True, (4, 32): False}  # (width, height)
-    files = [image_kinds.KINDS["png"](Image.new("RGB", size, "red")) for size in sizes]
-    assert served(image_bytes=tf.constant(files))["valid"].numpy().tolist() == list(sizes.values())
-    for file, usable in zip(files, sizes.values(), strict=True):
-        assert isinstance(next(iter(encoder.encode_stream([file]))), tfvlad.ImageError) is not usable
+def test_an_image_too_small_for_the_layer_is_not_valid(export_with: ExportWith) -> None:
+    exported = export_with("fit")  # its window is 9 high and 5 wide
+    sizes = {(64, 9): True, (64, 8): False, (5, 64): True, (4, 64): False}  # (width, height)
+    files = [png(Image.new("RGB", size, "red")) for size in sizes]
+    assert exported.describe(*files)[1] == list(sizes.values())
+    for row, usable in zip(exported.encoder.encode_stream(files), sizes.values(), strict=True):
+        assert isinstance(row, tfvlad.ImageError) is not usable
 
 
 @pytest.fixture
@@ -209,9 +177,13 @@ def test_the_warm_up_requests_are_those_of_tensorflow_serving(stretched: Exporte
         asked.append((request.model_spec.signature_name, name, len(tf.make_ndarray(value))))
         told = stretched.signatures[asked[-1][0]](**{name: tf.constant(tf.make_ndarray(value))})
         assert "valid" not in told or told["valid"].numpy().all()
-    batch = ("serving_default", "image_bytes", 32)
-    one = [("serving_default", "image_bytes", 1), ("local_features", "image_bytes", 1), ("images", "images", 1)]
-    assert sorted(asked) == sorted([*one, batch, ("info", "probe", 1)])
+    of_bytes = [(name, "image_bytes", n) for name in ("serving_default", own_name(stretched)) for n in (1, 32)]
+    others = [("local_features", "image_bytes", 1), ("images", "images", 1), ("info", "probe", 1)]
+    assert sorted(asked) == sorted([*of_bytes, *others])
+
+
+def own_name(exported: Exported) -> str:
+    return f"tiny_second_64px_{exported.encoder.config.resize}_6d_{exported.encoder.fingerprint[:12]}"
 
 
 def test_it_tells_what_it_is(stretched: Exported) -> None:
@@ -223,16 +195,45 @@ def test_it_tells_what_it_is(stretched: Exported) -> None:
     assert answer["fingerprint"].numpy().tolist() == [encoder.fingerprint.encode()] * 2
     assert answer["dim"].numpy().tolist() == [6, 6]
     assert answer["label"].numpy().tolist() == [told["label"].encode()] * 2
-    assert told["label"] == f"tiny second, 64 px ({encoder.config.resize}), 6-D"
+    assert answer["signature"].numpy().tolist() == [own_name(stretched).encode()] * 2
+    assert own_name(stretched) == f"{told['label']}_{encoder.fingerprint[:12]}"
 
 
-def test_saved_model_cli_shows_the_signatures(stretched: Exported) -> None:
-    cli = Path(sys.executable).with_name("saved_model_cli")
-    shown = subprocess.run([cli, "show", "--dir", stretched.path, "--all"], capture_output=True, text=True, check=True)
-    for name in ("serving_default", "images", "local_features", "info"):
-        assert f"signature_def['{name}']" in shown.stdout
-    assert "inputs['image_bytes'] tensor_info:\n        dtype: DT_STRING\n        shape: (-1)" in shown.stdout
-    assert "outputs['descriptor'] tensor_info:\n        dtype: DT_FLOAT\n        shape: (-1, 6)" in shown.stdout
+def test_the_signature_of_this_encoder_alone_gives_the_same(
+    stretched: Exported, photographs: list[Image.Image]
+) -> None:
+    files = [*all_kinds(photographs), b"broken"]
+    told = stretched.signatures[own_name(stretched)](image_bytes=tf.constant(files))
+    np.testing.assert_array_equal(told["descriptor"], stretched.describe(*files)[0])
+    assert told["valid"].numpy().tolist() == [True] * 9 + [False]
+
+
+def test_the_tensorflow_graph_can_be_compiled(stretched: Exported, tmp_path: Path) -> None:
+    path = export.saved_model(stretched.encoder, tmp_path / "compiled", xla=True)
+    library = stored(Path(path)).graph_def.library.function
+    assert any("_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b for function in library)
+    photograph = image_kinds.KINDS["jpeg"](drawn_photographs()[0])
+    told = tf.saved_model.load(path).signatures["serving_default"](image_bytes=tf.constant([photograph, b"broken"]))
+    np.testing.assert_allclose(told["descriptor"][0], stretched.encoder.encode(photograph)[0], atol=1e-5)
+    assert told["valid"].numpy().tolist() == [True, False]
+
+
+def test_the_signatures_tell_types_and_shapes(stretched: Exported) -> None:
+    """What `saved_model_cli show` prints."""
+    signatures = stored(stretched.path).signature_def
+    own = own_name(stretched)
+    assert {"serving_default", "images", "local_features", "info", own} == set(signatures) - {"__saved_model_init_op"}
+    for name in ("serving_default", own):
+        assert told_of(signatures[name].inputs) == {"image_bytes": (tf.string, [None])}
+        assert told_of(signatures[name].outputs) == {"descriptor": (tf.float32, [None, 6]), "valid": (tf.bool, [None])}
+    assert told_of(signatures["images"].inputs) == {"images": (tf.uint8, [None, None, None, 3])}
+    assert told_of(signatures["local_features"].outputs)["features"] == (tf.float32, [None, None, None, 8])
+
+
+def told_of(tensors: Any) -> dict[str, tuple[tf.DType, list[int | None]]]:
+    return {
+        name: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape).as_list()) for name, info in tensors.items()
+    }
 
 
 def test_a_version_is_never_overwritten(stretched: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import save_tiny_network
+from exports import ExportWith
 from PIL import Image
 
 import tfvlad
 from tfvlad.encoders import load_encoder
 from tfvlad.errors import ArtifactError, ConfigError, ImageError, MismatchError, ServingError
-from tfvlad.export import saved_model
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
@@ -34,17 +33,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(photos: Path) -> tfvlad.Encoder:
-    network = save_tiny_network(photos.parent / "tiny.keras")
-    config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, clusters=4, dim=6, codebook_samples=500
-    )
-    return tfvlad.Encoder.fit(photos, config)
+def encoder(export_with: ExportWith) -> tfvlad.Encoder:
+    return export_with("stretch").encoder
 
 
 @pytest.fixture(scope="module")
-def loaded(encoder: tfvlad.Encoder, tmp_path_factory: pytest.TempPathFactory) -> serving.Model:
-    return serving.Model(saved_model(encoder, tmp_path_factory.mktemp("models") / "covers"))
+def loaded(export_with: ExportWith) -> serving.Model:
+    return serving.Model(export_with("stretch").signatures)
 
 
 @pytest.fixture
@@ -68,6 +63,7 @@ def test_it_gives_what_the_encoder_gives(url: str, model: serving.Model, encoder
     np.testing.assert_allclose(remote.encode(iter(paths)), encoder.encode(paths), atol=1e-5)
     assert model.asked[0] == ("info", 1)
     assert sorted(rows for _, rows in model.asked[1:]) == [2, 4, 4]
+    assert {name[-13:] for name, _ in model.asked[1:]} == {f"_{encoder.fingerprint[:12]}"}  # no other encoder has it
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 4), np.uint8)
     for source in (paths[0], paths[0].read_bytes(), pixels, pixels[..., :3], pixels[..., 0]):
         np.testing.assert_allclose(remote.encode(source), encoder.encode(source), atol=1e-5)
@@ -96,7 +92,7 @@ def test_large_files_go_one_by_one(url: str, model: serving.Model, photos: Path,
     noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)  # a PNG of 9 MB
     remote = RemoteEncoder(url)
     np.testing.assert_allclose(remote.encode([noise, noise]), encoder.encode([noise, noise]), atol=1e-5)
-    assert model.asked[1:] == [("serving_default", 1)] * 2
+    assert [rows for _, rows in model.asked[1:]] == [1, 1]
 
 
 def test_an_unavailable_server_is_asked_again_and_no_other_failure(

@@ -106,7 +106,7 @@ class Served(tf.Module):  # type: ignore[misc]
         """Prepares images in parallel.
 
         Returns:
-          (n, image_size, image_size, 3) float32, padded to the right and below; (n, 2) int32, their sizes; and (n,) bool,
+          (n, image_size, image_size, 3) float32, padded to the right and below; (n, 2) int32, their sizes; (n,) bool,
           which of them can be used.
         """
         side = self._side
