@@ -55,11 +55,12 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "loading")
         if request.model_spec.name != self._model.name:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {request.model_spec.name}")
-        if request.model_spec.signature_name not in self._model.signatures:
+        signature = request.model_spec.signature_name or "serving_default"
+        if signature not in self._model.signatures:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Serving signature name not found in signature def")
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         response = predict_pb2.PredictResponse()
-        for name, value in self._model.run(request.model_spec.signature_name, inputs).items():
+        for name, value in self._model.run(signature, inputs).items():
             response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return response
 

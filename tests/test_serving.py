@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from exports import ExportWith
 from PIL import Image
+from test_readme import blocks
 
 import tfvlad
 from tfvlad.encoders import load_encoder
@@ -156,3 +158,29 @@ def test_an_index_made_with_it_is_searched_with_it_or_with_the_encoder(
     (tmp_path / "index" / "encoder" / "remote.json").write_text("{")
     with tfvlad.Index.open(tmp_path / "index") as index, pytest.raises(ArtifactError, match="missing or damaged"):
         index.search(photos / "3.jpg")
+
+
+def test_an_exchange_behind_the_url_is_an_error_and_not_a_mixture(
+    url: str, model: serving.Model, export_with: ExportWith, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = RemoteEncoder(url)
+    assert remote.encode(photos / "0.jpg").shape == (1, 6)
+    monkeypatch.setattr(model, "signatures", export_with("fit").signatures)  # also of 6 dimensions
+    with pytest.raises(ServingError, match="signature name not found"):
+        remote.encode(photos / "0.jpg")
+
+
+def test_the_code_in_the_readme(
+    loaded: serving.Model,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(photos / "0.jpg", tmp_path / "query.jpg")
+    monkeypatch.chdir(tmp_path)
+    with serving.grpc_server(serving.Model(loaded.signatures, "photos")) as address:
+        client, stubs = (block.replace("localhost:8500", address.split("/")[2]) for block in blocks("py"))
+        exec(compile(client, "README.md", "exec"), {})
+        exec(compile(stubs, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == ["(2, 6)", "(2, 6) [ True False]"]
