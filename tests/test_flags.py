@@ -24,7 +24,7 @@ FLAGS = {
         "max_pixels", "report",
     },
     "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
-    "evaluate": {"index", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
+    "evaluate": {"index", "encoder", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
     "export": {"encoder", "output", "version", "xla"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},

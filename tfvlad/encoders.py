@@ -36,20 +36,27 @@ class AnyEncoder(Protocol):
 def load_encoder(source: str, max_pixels: int | None = None) -> AnyEncoder:
     """Loads an encoder's folder, or gets ready to ask a served one.
 
+    The folder of a served encoder, such as an index's copy, is not enough: whoever made it would choose where the
+    images are sent.
+
     Args:
       source: a folder, or a URL; see `tfvlad.serving.RemoteEncoder`.
       max_pixels: see `tfvlad.Encoder.load`.
 
     Raises:
       ArtifactError, WeightsError, MismatchError: see `tfvlad.Encoder.load`.
-      ConfigError: a URL that is none of a served encoder, or `max_pixels` for one, which keeps its own.
+      ConfigError: a URL that is none of a served encoder, `max_pixels` for one, which keeps its own, or its folder.
     """
-    if "://" in source or os.path.exists(os.path.join(source, REMOTE)):
+    if "://" in source:
         from tfvlad.serving import RemoteEncoder
 
         if max_pixels is not None:
             raise ConfigError(f"{source} is served elsewhere, where max_pixels is what it was exported with")
-        return RemoteEncoder(source) if "://" in source else RemoteEncoder.load(source)
+        return RemoteEncoder(source)
+    if os.path.lexists(os.path.join(source, REMOTE)):
+        raise ConfigError(
+            f"{source} is of an encoder that is served elsewhere; give its URL as the encoder (--encoder)"
+        )
     from tfvlad.encoder import Encoder
 
     return Encoder.load(source, max_pixels)

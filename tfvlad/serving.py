@@ -16,7 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.encoders import REMOTE
-from tfvlad.errors import ArtifactError, ImageError, MismatchError, ServingError
+from tfvlad.errors import ImageError, MismatchError, ServingError
 from tfvlad.images import Source, read_file, rgb_pixels, source_name
 from tfvlad.transports import UnavailableError, transport
 
@@ -61,21 +61,6 @@ class RemoteEncoder:
         self._transport = transport(url)
         self._expected = fingerprint
         self._batch, self._timeout, self._attempts = batch, timeout, attempts
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RemoteEncoder:
-        """The encoder that was saved: the same URL, where the same encoder must be served.
-
-        Raises:
-          ArtifactError: the folder is missing or damaged.
-        """
-        file = os.path.join(path, REMOTE)
-        try:
-            with open(file, encoding="utf-8") as stored:
-                description = json.load(stored)
-            return cls(description["url"], description["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(file, f"missing or damaged: {error}") from None
 
     @property
     def fingerprint(self) -> str:
@@ -138,7 +123,7 @@ class RemoteEncoder:
                     future.cancel()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a new folder that says which encoder is served where; the server is needed to use it."""
+        """Writes a new folder that says which encoder is served where; to use it, its URL must be given again."""
         fingerprint, dim, _ = self._told
         os.mkdir(path)
         with open(os.path.join(path, REMOTE), "w", encoding="utf-8") as file:

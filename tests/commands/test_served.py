@@ -21,17 +21,19 @@ def url(request: pytest.FixtureRequest, export_with: ExportWith) -> Iterator[str
         yield address
 
 
-def test_an_index_is_made_and_searched_over_the_wire(
-    command: Command, url: str, photos: Path, broken: Path, tmp_path: Path
+def test_an_index_is_made_searched_and_evaluated_over_the_wire(
+    command: Command, url: str, photos: Path, queries: Path, broken: Path, tmp_path: Path
 ) -> None:
     index = tmp_path / "index"
     made = document(command("index", "--images", photos, "--index", index, "--encoder", url, "--format=json"))
     assert (made["added"], made["failed"]) == (8, [])
     query = photos / "003.jpg"
-    for encoder in ([], ["--encoder", url]):  # the index remembers the URL
-        found = document(command("search", "--index", index, *encoder, "--k=1", "--format=json", query))
-        assert [hit["path"] for hit in found[0]["hits"]] == [str(query)]
-    failed = command("index", "--images", broken, "--index", index, "--format=json")
+    found = document(command("search", "--index", index, "--encoder", url, "--k=1", "--format=json", query))
+    assert [hit["path"] for hit in found[0]["hits"]] == [str(query)]
+    assert "give its URL as the encoder (--encoder)" in refusal(command("search", "--index", index, query))
+    figures = document(command("evaluate", "--index", index, "--encoder", url, "--queries", queries, "--format=json"))
+    assert figures["queries"] == 8
+    failed = command("index", "--images", broken, "--index", index, "--encoder", url, "--format=json")
     assert failed.status == 1
     assert "cut.jpg" in failed.out
 
