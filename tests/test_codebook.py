@@ -61,18 +61,27 @@ def test_separate_blobs_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     assert distances.min(axis=1).max() < 0.05
 
 
-def test_inertia_is_no_worse_than_scikit_learns() -> None:
+@pytest.mark.parametrize("count", [4_000, 30_000])  # the latter with early iterations on 20 * 1024 of them
+def test_inertia_is_no_worse_than_scikit_learns(count: int) -> None:
     from sklearn.cluster import KMeans
 
-    points = np.random.default_rng(0).normal(size=(4000, 8)).astype(np.float32)
+    points = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
     ours = fit_codebook(points, 20, seed=0)
     theirs = KMeans(20, n_init=1, random_state=0).fit(points).cluster_centers_
     inertias = [np.min(((points[:, np.newaxis] - c) ** 2).sum(2), axis=1).sum() for c in (ours, theirs)]
     assert inertias[0] < 1.02 * inertias[1]
 
 
+def test_the_last_iterations_run_on_all_features() -> None:
+    # Two clusters of 5,000 features, more than the 2 * 1024 of the early iterations: the exact means of all.
+    points = np.concatenate([np.random.default_rng(k).normal(10 * k, 1, (5_000, 3)) for k in (0, 1)]).astype(np.float32)
+    means = points.reshape(2, 5_000, 3).mean(axis=1, dtype=np.float64)
+    found = fit_codebook(points, 2, seed=0)
+    np.testing.assert_allclose(found[np.argsort(found[:, 0])], means, rtol=1e-6, atol=1e-6)
+
+
 def test_the_same_bits_on_any_number_of_threads(blobs: tuple[np.ndarray, np.ndarray]) -> None:
-    points = np.random.default_rng(1).normal(size=(5000, 12)).astype(np.float32)
+    points = np.random.default_rng(1).normal(size=(20_000, 12)).astype(np.float32)  # more than 16 * 1024
     threads = numba.get_num_threads()
     results = []
     for number in (1, threads):

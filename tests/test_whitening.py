@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
+from tfvlad import whitening as module
 from tfvlad.errors import ConfigError
 from tfvlad.whitening import Whitening, check_dim, fit_whitening
 
@@ -15,11 +17,67 @@ def vlads() -> np.ndarray:
     return (generator.normal(size=(300, 40)) @ generator.normal(size=(40, 40)) + 3).astype(np.float32)
 
 
-@pytest.mark.parametrize("samples", [300, 1500])  # the exact and the randomised decomposition
-def test_the_sample_becomes_white(samples: int) -> None:
+@pytest.fixture
+def randomised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes small samples take the way of large ones."""
+    monkeypatch.setattr(module, "_EXACT_UP_TO", 0)
+
+
+def drawn(samples: int, size: int) -> np.ndarray:
+    """Variances from 100 down to 0.01, about a mean of 3."""
     generator = np.random.default_rng(0)
-    scales = np.geomspace(10, 0.1, 40)
-    vlads = (generator.normal(size=(samples, 40)) * scales + 3).astype(np.float32)
+    return (generator.normal(size=(samples, size)) * np.geomspace(10, 0.1, size) + 3).astype(np.float32)
+
+
+# More samples than dimensions, fewer, and both in several parts.
+@pytest.mark.parametrize(
+    ("samples", "size", "part"), [(300, 40, 2**23), (30, 200, 2**23), (90, 50, 700), (50, 90, 700)]
+)
+def test_the_exact_way_is_scikit_learns(samples: int, size: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CENTRED", part)
+    vlads = drawn(samples, size)
+    pca = PCA(12, svd_solver="full").fit(vlads.astype(np.float64))
+    found = fit_whitening(vlads, 12, seed=0)
+    np.testing.assert_allclose(found.mean, pca.mean_, rtol=1e-6)
+    np.testing.assert_allclose(found.variances, pca.explained_variance_, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(np.sum(found.components * pca.components_, axis=1)), 1, rtol=1e-6)
+
+
+def test_small_variances_are_not_lost() -> None:
+    # Standard deviations 1 and 0.002: a variance of 4e-6 of the first, about a mean 1000 times as large.
+    generator = np.random.default_rng(0)
+    vlads = np.zeros((60, 500))
+    vlads[:, 0], vlads[:, 1] = generator.normal(size=60), 0.002 * generator.normal(size=60)
+    vlads += 2
+    vlads = vlads.astype(np.float32)
+    expected = np.linalg.eigvalsh(np.cov(vlads[:, :2].astype(np.float64).T))[::-1]
+    np.testing.assert_allclose(fit_whitening(vlads, 2, seed=0).variances, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "size"), [(500, 200), (200, 500)])
+def test_the_randomised_way_explains_as_much_as_the_exact_one(randomised: None, samples: int, size: int) -> None:
+    vlads = drawn(samples, size)
+    exact = PCA(20, svd_solver="full").fit(vlads.astype(np.float64))
+    found = fit_whitening(vlads, 20, seed=0)
+    np.testing.assert_allclose(found.variances, exact.explained_variance_, rtol=1e-3)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(20), atol=1e-5)
+
+
+def test_the_randomised_way_refuses_copies_too(randomised: None) -> None:
+    copies = np.tile(drawn(30, 400), (20, 1))  # 600 rows, 30 different ones: 29 directions about their mean
+    with pytest.raises(ConfigError, match=r"differ in only 29 directions .* dim of 29 at most"):
+        fit_whitening(copies, 40, seed=0)
+
+
+def test_an_axis_points_to_its_largest_value(vlads: np.ndarray) -> None:
+    components = fit_whitening(vlads, 5, seed=0).components
+    largest = np.abs(components).argmax(axis=1)
+    assert (components[np.arange(5), largest] > 0).all()
+
+
+@pytest.mark.parametrize(("samples", "size"), [(300, 40), (1500, 40), (100, 400)])
+def test_the_sample_becomes_white(samples: int, size: int) -> None:
+    vlads = drawn(samples, size)
     projection, offset = fit_whitening(vlads, 10, seed=0).folded()
     white = vlads @ projection - offset
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
@@ -35,10 +93,11 @@ def test_folding_is_the_textbook_formula(vlads: np.ndarray) -> None:
     assert list(whitening.variances) == sorted(whitening.variances, reverse=True)
 
 
-def test_a_seed_makes_it_reproducible(vlads: np.ndarray) -> None:
-    many = np.tile(vlads, (5, 1)) + np.random.default_rng(1).normal(size=(1500, 40)).astype(np.float32)
-    one, same = fit_whitening(many, 8, seed=3), fit_whitening(many, 8, seed=3)
+def test_a_seed_makes_it_reproducible(randomised: None) -> None:
+    vlads = drawn(200, 300)
+    one, same, other = (fit_whitening(vlads, 8, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one.components, same.components)
+    assert not np.array_equal(one.components, other.components)
 
 
 def test_the_largest_possible_dim_is_named(vlads: np.ndarray) -> None:
