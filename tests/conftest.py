@@ -3,12 +3,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
+
+if TYPE_CHECKING:
+    from exports import ExportWith
 
 # A first example may compile a Numba kernel: no test is held to a time.
 settings.register_profile("tfvlad", deadline=None)
@@ -40,3 +44,11 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     opened = Catalog.create(str(tmp_path / "i.index"), "f", 8, IndexConfig())
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def export_with(tmp_path_factory: pytest.TempPathFactory) -> ExportWith:
+    """See `exports.make_exports`."""
+    from exports import make_exports  # imports TensorFlow, which many tests do without
+
+    return make_exports(tmp_path_factory.mktemp("exports"))

@@ -15,7 +15,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if TYPE_CHECKING:
     from tfvlad.config import EncoderConfig, IndexConfig
     from tfvlad.encoder import Encoder
-    from tfvlad.errors import ArtifactError, ConfigError, ImageError, MismatchError, TfvladError, WeightsError
+    from tfvlad.errors import (
+        ArtifactError,
+        ConfigError,
+        ImageError,
+        MismatchError,
+        ServingError,
+        TfvladError,
+        WeightsError,
+    )
     from tfvlad.index import Hit, Index
 
 __version__ = "0.1.0"
@@ -30,6 +38,7 @@ __all__ = [
     "Index",
     "IndexConfig",
     "MismatchError",
+    "ServingError",
     "TfvladError",
     "WeightsError",
     "__version__",

@@ -7,6 +7,7 @@ while its writer lives, so nobody else's is ever touched.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -30,11 +31,18 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[str]:
+def atomic_folder(path: str | os.PathLike[str], replace: bool = True) -> Iterator[str]:
     """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends well.
 
     A folder that is already there is moved aside first and deleted last, so that at every moment one of the two is
     whole.
+
+    Args:
+      path: the folder.
+      replace: False leaves a folder that is there, or appears meanwhile, alone.
+
+    Raises:
+      FileExistsError: there is something at `path`, and it is not to be replaced.
     """
     target = os.path.abspath(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -49,6 +57,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[str]:
                     _sync(os.path.join(folder, name))
                 _sync(folder)
             if os.path.lexists(target):
+                if not replace:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
                 os.rename(target, os.path.join(workplace, "old"))
             os.rename(temporary, target)
             _sync(os.path.dirname(target))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from tfvlad.attempts import attempt
 from tfvlad.dimensions import (
     bmp_dimensions,
     gif_dimensions,
@@ -44,15 +46,35 @@ def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tenso
     Raises:
       tf.errors.InvalidArgumentError: when run, for a damaged file, another format, or too many pixels.
     """
-    branches = [
-        functools.partial(_decode_jpeg, data, max_pixels, at_least, stretch),
-        functools.partial(_decode_png, data, max_pixels),
-        functools.partial(_decode_gif, data, max_pixels),
-        functools.partial(_decode_bmp, data, max_pixels),
-        functools.partial(_decode_webp, data, max_pixels),
-        functools.partial(_refuse, data),
+    decoders = _decoders(at_least, stretch, max_pixels)
+    pixels = tf.switch_case(image_format(data), [functools.partial(decoder, data) for decoder in decoders])
+    return tf.ensure_shape(pixels, (None, None, 3))
+
+
+def try_decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> tuple[Tensor, Tensor]:
+    """Decodes one image like `decode`, without failing.
+
+    Returns:
+      (H, W, 3) uint8, a single black pixel where `decode` would raise; and () bool, whether it would not.
+    """
+    black = tf.zeros((1, 1, 3), tf.uint8)
+    decoders = _decoders(at_least, stretch, max_pixels)
+    # One attempt for each format, behind the choice: what is attempted should be small.
+    attempts = [functools.partial(attempt, decoder, data, black) for decoder in decoders]
+    pixels, succeeded = tf.switch_case(image_format(data), attempts)
+    return tf.ensure_shape(pixels, (None, None, 3)), succeeded
+
+
+def _decoders(at_least: int, stretch: bool, max_pixels: int) -> list[Callable[[Tensor], Tensor]]:
+    """Functions from () string to (H, W, 3) uint8, in the order of `FORMATS`, and one for everything else."""
+    return [
+        functools.partial(_decode_jpeg, max_pixels=max_pixels, at_least=at_least, stretch=stretch),
+        functools.partial(_decode_png, max_pixels=max_pixels),
+        functools.partial(_decode_gif, max_pixels=max_pixels),
+        functools.partial(_decode_bmp, max_pixels=max_pixels),
+        functools.partial(_decode_webp, max_pixels=max_pixels),
+        _refuse,
     ]
-    return tf.ensure_shape(tf.switch_case(image_format(data), branches), (None, None, 3))
 
 
 def on_white(pixels: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from tfvlad import images
 from tfvlad.backbones import NAMED, Backbone, load_backbone, load_cut_backbone
-from tfvlad.config import EncoderConfig
+from tfvlad.config import EncoderConfig, Precision
 from tfvlad.encoder_files import read_encoder, write_encoder
 from tfvlad.engines import Engine, GraphEngine, KernelEngine
 from tfvlad.errors import ConfigError, ImageError, MismatchError
@@ -169,37 +169,39 @@ class Encoder:
         write_encoder(path, self.config, self.codebook, self.whitening, network, self.fingerprint)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], max_pixels: int | None = None) -> Encoder:
+    def load(
+        cls, path: str | os.PathLike[str], max_pixels: int | None = None, precision: Precision | None = None
+    ) -> Encoder:
         """Loads an encoder's folder, checking everything in it first.
 
         Args:
           path: the folder.
           max_pixels: replaces the stored setting, see `EncoderConfig`; None keeps it.
+          precision: likewise. Another one gives other descriptors: the fingerprint is then not the stored one.
 
         Raises:
-          ConfigError: `max_pixels` is not a positive integer.
+          ConfigError: `max_pixels` is not a positive integer, or `precision` is not one of those there are.
           ArtifactError: the folder is missing, damaged, or of a newer format.
           WeightsError: the named network's ImageNet weights cannot be had.
           MismatchError: those weights are not the ones that the encoder was fitted with.
         """
         stored = read_encoder(path)
-        if stored.backbone is None:
-            backbone = load_backbone(stored.config)
-        else:
-            backbone = load_cut_backbone(stored.backbone, stored.config)
+        replaced = {"max_pixels": max_pixels, "precision": precision}
+        config = dataclasses.replace(
+            stored.config, **{name: value for name, value in replaced.items() if value is not None}
+        )
+        backbone = load_backbone(config) if stored.backbone is None else load_cut_backbone(stored.backbone, config)
         if backbone.channels != stored.codebook.shape[1]:
             raise MismatchError(
                 f"{os.fsdecode(path)}: the network gives features of {backbone.channels} channels, the codebook has "
                 f"{stored.codebook.shape[1]}"
             )
-        config = stored.config if max_pixels is None else dataclasses.replace(stored.config, max_pixels=max_pixels)
-        encoder = cls(config, _extractor(config, backbone), stored.codebook, stored.whitening)
-        if encoder.fingerprint != stored.fingerprint:
+        if _fingerprint(stored.config, backbone, stored.codebook, stored.whitening) != stored.fingerprint:
             raise MismatchError(
                 f"{os.fsdecode(path)}: this tfvlad, or the weights of {stored.config.backbone} found here, would give "
                 "other descriptors than the encoder was fitted with; fit it anew"
             )
-        return encoder
+        return cls(config, _extractor(config, backbone), stored.codebook, stored.whitening)
 
 
 def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:

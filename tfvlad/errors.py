@@ -50,5 +50,9 @@ class ArtifactError(_FileError):
     """
 
 
+class ServingError(TfvladError):
+    """A model server that cannot be reached, is too slow, or does not answer as an exported encoder does."""
+
+
 class MismatchError(TfvladError):
     """Two artifacts that do not belong together, such as an index and the encoder of another one."""

@@ -60,7 +60,7 @@ class FeatureExtractor:
 
         self.backbone = backbone
         self.loader = loader
-        self.batch = int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
+        self.batch = batch_size(image_size)
         self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
         self._has_cells: dict[tuple[int, int], bool] = {}
 
@@ -85,7 +85,7 @@ class FeatureExtractor:
         image = self.loader.load(source)
         height, width, _ = image.shape
         if (height, width) not in self._has_cells:  # asking Keras takes longer than decoding
-            self._has_cells[height, width] = _has_cells(self.backbone.model, height, width)
+            self._has_cells[height, width] = has_cells(self.backbone.model, height, width)
         if not self._has_cells[height, width]:
             raise ImageError(source_name(source), f"{width}x{height} pixels are too few for this layer")
         return image
@@ -104,7 +104,13 @@ class FeatureExtractor:
             yield FeatureBatch(kept, features, (height, width))
 
 
-def _has_cells(model: keras.Model, height: int, width: int) -> bool:
+def batch_size(image_size: int) -> int:
+    """Images of this side in pixels that one forward pass takes, at most."""
+    return int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
+
+
+def has_cells(model: keras.Model, height: int, width: int) -> bool:
+    """Whether an image of so many pixels has any local feature."""
     try:
         shape = model.compute_output_shape((1, height, width, 3))
     except ValueError:  # a window larger than what is left of the image

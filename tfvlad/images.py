@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
-from tfvlad.decoding import decode, on_white
+from tfvlad.decoding import decode, on_white, try_decode
 from tfvlad.errors import ImageError
 from tfvlad.folders import LARGEST_FILE
 from tfvlad.headers import FORMATS, image_format
@@ -42,6 +42,7 @@ class ImageLoader:
 
     Attributes:
       from_bytes: graph function, () string -> (h, w, 3) float32.
+      try_bytes: the same, and () bool: False where `from_bytes` would fail, with an image that means nothing.
       from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
     """
 
@@ -50,16 +51,27 @@ class ImageLoader:
     ) -> None:
         """See `tfvlad.config.EncoderConfig` for the arguments."""
 
-        def from_bytes(data: Tensor) -> Tensor:
-            pixels = decode(data, at_least=image_size, stretch=resize == "stretch", max_pixels=max_pixels)
+        limits: dict[str, Any] = {"at_least": image_size, "stretch": resize == "stretch", "max_pixels": max_pixels}
+
+        def prepare(pixels: Tensor, data: Tensor) -> Tensor:
             image = fit_to(pixels, image_size, resize)
             return preprocess(turn_upright(image, read_orientation(data)), preprocessing)
+
+        def from_bytes(data: Tensor) -> Tensor:
+            return prepare(decode(data, **limits), data)
+
+        def try_bytes(data: Tensor) -> tuple[Tensor, Tensor]:
+            pixels, succeeded = try_decode(data, **limits)
+            return prepare(pixels, tf.where(succeeded, data, b"")), succeeded
 
         def from_pixels(pixels: Tensor) -> Tensor:
             return preprocess(fit_to(pixels, image_size, resize), preprocessing)
 
         self.from_bytes: Callable[[Tensor], Tensor] = tf.function(
             from_bytes, input_signature=[tf.TensorSpec((), tf.string)]
+        )
+        self.try_bytes: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(
+            try_bytes, input_signature=[tf.TensorSpec((), tf.string)]
         )
         self.from_pixels: Callable[[Tensor], Tensor] = tf.function(
             from_pixels, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
@@ -78,9 +90,9 @@ class ImageLoader:
           ImageError: the file cannot be read, or what is in it is no picture.
         """
         if isinstance(source, np.ndarray):
-            return self.from_pixels(_rgb(source))
+            return self.from_pixels(rgb_pixels(source))
         name = source_name(source)
-        data = source if isinstance(source, bytes) else _read(source)
+        data = source if isinstance(source, bytes) else read_file(source)
         if not data:
             raise ImageError(name, "an empty file")
         try:
@@ -158,7 +170,12 @@ def source_name(source: Source) -> str:
     return "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+      ImageError: it cannot be read, is no regular file, or is larger than any image file may be.
+    """
     name = os.fsdecode(path)
     if "\0" in name:
         raise ImageError(name.replace("\0", "\\0"), "a path cannot hold a zero byte")
@@ -179,7 +196,12 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
+def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Makes (H, W, 3) RGB of (H, W, 3), (H, W, 4) RGBA, composed on white, or (H, W) grey, all uint8.
+
+    Raises:
+      ImageError: another shape or dtype.
+    """
     if pixels.dtype != np.uint8:
         raise ImageError("<array>", f"pixels must be uint8, got {pixels.dtype}")
     if pixels.size == 0 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):

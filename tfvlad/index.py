@@ -24,7 +24,7 @@ from tfvlad.tables import Snapshot
 from tfvlad.verification import Verification, verify
 
 if TYPE_CHECKING:
-    from tfvlad.encoder import Encoder
+    from tfvlad.encoders import AnyEncoder
     from tfvlad.images import Source
 
 __all__ = ["Hit", "Index"]
@@ -41,7 +41,7 @@ _PAGE = 4096
 class Index:
     """Images in one index folder. Threads may search while one synchronises, and processes too."""
 
-    def __init__(self, path: str, catalog: Catalog, encoder: Encoder | None, max_pixels: int | None = None) -> None:
+    def __init__(self, path: str, catalog: Catalog, encoder: AnyEncoder | None, max_pixels: int | None = None) -> None:
         """Use `create` or `open`."""
         self._path = path
         self._catalog = catalog
@@ -52,7 +52,7 @@ class Index:
         self._max_pixels = max_pixels
 
     @classmethod
-    def create(cls, path: Path, encoder: Encoder, config: IndexConfig | None = None) -> Index:
+    def create(cls, path: Path, encoder: AnyEncoder, config: IndexConfig | None = None) -> Index:
         """Makes an empty index with its own copy of the encoder.
 
         Args:
@@ -72,7 +72,7 @@ class Index:
         return cls.open(folder, encoder)
 
     @classmethod
-    def open(cls, path: Path, encoder: Encoder | None = None, max_pixels: int | None = None) -> Index:
+    def open(cls, path: Path, encoder: AnyEncoder | None = None, max_pixels: int | None = None) -> Index:
         """Opens an index.
 
         Args:
@@ -95,13 +95,13 @@ class Index:
         return index
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> AnyEncoder:
         """The encoder of every descriptor in the index, loaded when first asked for."""
         with self._encoder_lock:
             if self._encoder is None:
-                from tfvlad.encoder import Encoder
+                from tfvlad.encoders import load_encoder
 
-                encoder = Encoder.load(os.path.join(self._path, "encoder"), self._max_pixels)
+                encoder = load_encoder(os.path.join(self._path, "encoder"), self._max_pixels)
                 self._check(encoder)
                 self._encoder = encoder
             return self._encoder
@@ -109,7 +109,7 @@ class Index:
     def sync(
         self,
         folders: Path | Iterable[Path],
-        encoder: Encoder | None = None,
+        encoder: AnyEncoder | None = None,
         *,
         allow_empty: bool = False,
         retry_failed: bool = False,
@@ -258,7 +258,7 @@ class Index:
     ) -> None:
         self.close()
 
-    def _check(self, encoder: Encoder) -> None:
+    def _check(self, encoder: AnyEncoder) -> None:
         made_with, given = self._catalog.fingerprint, encoder.fingerprint
         if given != made_with:
             raise MismatchError(

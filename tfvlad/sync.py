@@ -28,7 +28,7 @@ from tfvlad.scan import ChangedFile, Failure, Scan
 from tfvlad.tables import WHOLE, Stamp, Views, to_blob
 
 if TYPE_CHECKING:
-    from tfvlad.encoder import Encoder
+    from tfvlad.encoders import AnyEncoder
 
 Result: TypeAlias = NDArray[np.float32] | ImageError  # a (dim,) descriptor, or why there is none
 
@@ -59,7 +59,7 @@ class SyncReport:
 def synchronise(
     catalog: Catalog,
     folders: Iterable[str],
-    encoder: Callable[[], Encoder],
+    encoder: Callable[[], AnyEncoder],
     allow_empty: bool = False,
     retry_failed: bool = False,
 ) -> SyncReport:
@@ -145,7 +145,7 @@ class _RootSync:
         self._added = self._updated = self._touched = 0
         self._failed: list[Failure] = []
 
-    def run(self, encoder: Callable[[], Encoder], files: int) -> SyncReport:
+    def run(self, encoder: Callable[[], AnyEncoder], files: int) -> SyncReport:
         changed = self._scan.changed(files)
         try:
             while not self._scanned:
@@ -189,7 +189,7 @@ class _RootSync:
                 work.views = snapshot.views_of_content(file.sha256) or None
         return work
 
-    def _encode(self, encoder: Callable[[], Encoder], contents: Iterator[bytes]) -> None:
+    def _encode(self, encoder: Callable[[], AnyEncoder], contents: Iterator[bytes]) -> None:
         first = next(contents, None)
         if first is not None:
             stream = encoder().encode_stream(itertools.chain((first,), contents))

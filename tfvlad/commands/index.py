@@ -13,6 +13,7 @@ import tfvlad
 from tfvlad.account import IndexedFolder
 from tfvlad.commands.failures import DONE, SOME_FAILED, report_failures
 from tfvlad.commands.targets import writing
+from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad.verification import Verification
@@ -79,14 +80,14 @@ def _print_account(folders: list[IndexedFolder], form: str) -> None:
 
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
     if _is_there(values.index):
-        encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels) if values.encoder else None
+        encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
         return tfvlad.Index.open(values.index, encoder, values.max_pixels)
     if not values.encoder:
         raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
     for folder in values.images:  # a mistyped one must not leave an empty index behind
         if not (values.allow_empty and os.path.isdir(folder)):
             image_paths(folder)
-    encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
+    encoder = load_encoder(values.encoder, values.max_pixels)
     with writing(values.index):
         return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values))
 

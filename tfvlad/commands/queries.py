@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from tfvlad.encoder import Encoder
+from tfvlad.encoders import AnyEncoder
 from tfvlad.errors import ConfigError, ImageError
 
 
 def encode_queries(
-    encoder: Encoder, paths: Sequence[str]
+    encoder: AnyEncoder, paths: Sequence[str]
 ) -> tuple[list[str], npt.NDArray[np.float32], list[tuple[str, str]]]:
     """Encodes every query that can be read.
 

@@ -12,6 +12,7 @@ import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import check_file, writing
+from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 from tfvlad_flags import artifacts, output
@@ -24,6 +25,7 @@ OPERANDS = "QUERY... (images, or folders of them)"
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     artifacts.define_index(values)
+    artifacts.define_other_encoder(values)
     encoder_flags.define_max_pixels(values)
     search_flags.define(values)
     output.define_format(values)
@@ -37,7 +39,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_file(values.html)
-    with tfvlad.Index.open(values.index, max_pixels=values.max_pixels) as index:
+    encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
+    with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
         from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
 
         found, descriptors, failures = encode_queries(index.encoder, queries)

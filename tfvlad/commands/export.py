@@ -1,0 +1,29 @@
+"""`tfvlad export`: writes an encoder as a SavedModel for TensorFlow Serving."""
+
+from __future__ import annotations
+
+from absl import flags
+
+import tfvlad
+from tfvlad.commands.failures import DONE
+from tfvlad.commands.targets import writing
+from tfvlad_flags import artifacts, export
+
+OPERANDS = ""
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    artifacts.define_encoder(values)
+    export.define(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    from tfvlad.export import saved_model  # imports TensorFlow, for which no refusal should wait
+
+    encoder = tfvlad.Encoder.load(values.encoder, precision=values.precision)
+    with writing(values.output):
+        written = saved_model(encoder, values.output, values.version, values.xla)
+    print(f"{written}: {encoder.dim} dimensions, fingerprint {encoder.fingerprint[:12]}")
+    return DONE
