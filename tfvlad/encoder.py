@@ -186,7 +186,7 @@ class Encoder:
           MismatchError: those weights are not the ones that the encoder was fitted with.
         """
         stored = read_encoder(path)
-        replaced = {"max_pixels": max_pixels, "precision": precision}
+        replaced: dict[str, Any] = {"max_pixels": max_pixels, "precision": precision}
         config = dataclasses.replace(
             stored.config, **{name: value for name, value in replaced.items() if value is not None}
         )

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -16,10 +17,12 @@ from tfvlad.commands.targets import writing
 from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
-from tfvlad.verification import Verification
 from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
+
+if TYPE_CHECKING:
+    from tfvlad.verification import Verification
 
 OPERANDS = ""
 
