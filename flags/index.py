@@ -62,8 +62,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         None,
         "Choose the smallest ef_search with which the graph finds this share of the exact 10 nearest, measured on the"
         " index's own images, and store it in the index.",
-        lower_bound=0,
-        upper_bound=1,
+        lower_bound=0.0,
+        upper_bound=1.0,
         flag_values=values,
     )
     flags.DEFINE_boolean(
