@@ -69,7 +69,7 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("", "a command is needed; there are fit, index, search, evaluate, export, bench, layers, demo"),
         ("''", "a command is needed; there are fit,"),
         ("serch {query}", "there is no command 'serch'; did you mean search?"),
-        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, export, bench, layers"),
+        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, export,"),
         ("--k=3 search {query}", "the command comes before --k=3; there are fit,"),
         # Flags that are missing, unknown or not what they should be.
         ("fit", "tfvlad fit: --images is needed; --encoder is needed (see tfvlad fit --help)"),
