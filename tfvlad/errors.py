@@ -31,6 +31,9 @@ class _FileError(TfvladError):
         self.path = path
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[_FileError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)  # copied and pickled by its parts, not by its message
+
 
 class ImageError(_FileError, ValueError):
     """One image that cannot be turned into a descriptor.

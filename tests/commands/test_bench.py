@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,10 @@ def test_broken_images_are_listed_and_left_out(command: Command, encoder: Path, 
     assert result.status == 1
     assert all(f"{broken / name}: {reason}" in result.err for name, reason in REASONS.items())
     assert "5 images on " in result.out
+
+
+def test_json_lists_them_too(command: Command, encoder: Path, broken: Path) -> None:
+    result = command("bench", "--encoder", encoder, "--images", broken, "--format=json")
+    assert result.status == 1
+    failed = {failure["path"]: failure["reason"] for failure in json.loads(result.out)["failed"]}
+    assert failed == {str(broken / name): reason for name, reason in REASONS.items()}
