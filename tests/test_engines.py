@@ -75,6 +75,11 @@ def test_activations_that_are_not_finite_are_told_of_their_image_alone(
         (rows,) = engine.stream([black, white])  # exp(27 * 255) is infinite
         assert np.isfinite(rows[0]).all()
         assert str(rows[1]) == "<array>: the network's activations are not finite"
+    measured = measure(fitted, [black, white])
+    assert (measured.images, [failure.reason for failure in measured.failed]) == (
+        1,
+        ["the network's activations are not finite"],
+    )
 
 
 def test_a_short_precision_is_another_encoder_with_similar_descriptors(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tfvlad.batches import ImageBatch
@@ -38,7 +38,7 @@ class Throughput:
       images: how many could be encoded.
       failed: those that could not.
       stages: each by itself.
-      seconds: wall time of all stages at once, as `Encoder.encode_stream` runs them.
+      seconds: wall time of all stages at once, as `Encoder.encode_stream` runs them; with the failures.
       cpu_seconds: processor time of the same.
       cores: that the process may use.
     """
@@ -57,7 +57,7 @@ class Throughput:
 
 
 def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
-    """Encodes images stage by stage, then as usual.
+    """Encodes images as usual, then stage by stage.
 
     The first images are encoded once before anything counts, so that compiling is not measured. Memory is bounded by
     a few batches.
@@ -70,23 +70,19 @@ def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
       ConfigError: none of the images can be encoded.
     """
     window = 2 * encoder.extractor.batch
-    _drain(encoder.encode_stream(sources[:window]))
-    clocks = {name: _Clock() for name in ("decoding", *encoder.engine.stages)}
-    failed: dict[int, ImageError] = {}
-    for start in range(0, len(sources), window):
-        windows = encoder.extractor.batches(sources[start : start + window])
-        decoded = [item for items in clocks["decoding"].run(list, windows) for item in items]
-        values = [item.images for item in decoded if isinstance(item, ImageBatch)]
-        failed.update((start + item[0], item[1]) for item in decoded if not isinstance(item, ImageBatch))
-        for name, stage in encoder.engine.stages.items():
-            values = clocks[name].run(_each, stage, values)
+    _failures(encoder.encode_stream(sources[:window]))
+    whole = _Clock()
+    failed = whole.run(_failures, encoder.encode_stream(sources))
     good = [source for position, source in enumerate(sources) if position not in failed]
     if not good:
-        raise ConfigError(
-            f"none of the {len(sources)} images can be encoded; the first is {next(iter(failed.values()))}"
-        )
-    whole = _Clock()
-    whole.run(_drain, encoder.encode_stream(good))
+        first = next(iter(failed.values()))
+        raise ConfigError(f"none of the {len(sources)} images can be encoded; the first is {first}")
+    clocks = {name: _Clock() for name in ("decoding", *encoder.engine.stages)}
+    for start in range(0, len(good), window):
+        windows = clocks["decoding"].run(list, encoder.extractor.batches(good[start : start + window]))
+        values = [batch.images for batches in windows for batch in batches if isinstance(batch, ImageBatch)]
+        for name, stage in encoder.engine.stages.items():
+            values = clocks[name].run(_each, stage, values)
     stages = [Stage(name, clock.seconds, clock.cpu_seconds) for name, clock in clocks.items()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Throughput(len(good), list(failed.values()), stages, whole.seconds, whole.cpu_seconds, cores)
@@ -110,6 +106,6 @@ def _each(stage: Callable[[Any], Any], values: list[Any]) -> list[Any]:
     return [stage(value) for value in values]
 
 
-def _drain(rows: Iterator[Any]) -> None:
-    for _ in rows:
-        pass
+def _failures(rows: Iterable[Any]) -> dict[int, ImageError]:
+    """Takes descriptors and lets go of them; gives what is not one, by its position."""
+    return {position: row for position, row in enumerate(rows) if isinstance(row, ImageError)}
