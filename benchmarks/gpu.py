@@ -219,9 +219,9 @@ def build(precision: str, size: int, clusters: int, dim: int, generator: np.rand
     centroids = generator.uniform(0, channels**-0.5, (clusters, channels)).astype(np.float32)
     projection = generator.standard_normal((clusters * channels, dim), dtype=np.float32)
     # The encoding is in float32 whatever the network computes in, as in `tfvlad.Encoder`.
-    features = LocalFeatures(dtype="float32")(bare.output)
-    vlads = VLAD(clusters, centroids=centroids, dtype="float32")(features)
-    whitened = Whitening(dim, projection, np.zeros(dim, np.float32), dtype="float32")(vlads)
+    features = LocalFeatures()(bare.output)
+    vlads = VLAD(clusters, centroids=centroids)(features)
+    whitened = Whitening(dim, projection, np.zeros(dim, np.float32))(vlads)
     return bare, keras.Model(network.inputs, whitened)
 
 

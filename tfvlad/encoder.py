@@ -150,12 +150,10 @@ class Encoder:
         """The same encoder as one Keras model: (B, H, W, 3) float32, preprocessed -> (B, dim) float32."""
         config = self.config
         inputs = keras.Input((None, None, 3), name="images")
-        x = LocalFeatures(name="local_features", dtype="float32")(self.backbone.model(inputs))
-        x = VLAD(
-            config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad", dtype="float32"
-        )(x)
+        x = LocalFeatures(name="local_features")(self.backbone.model(inputs))
+        x = VLAD(config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad")(x)
         if self.whitening:
-            x = WhiteningLayer(self.dim, *self.whitening.folded(), name="whitening", dtype="float32")(x)
+            x = WhiteningLayer(self.dim, *self.whitening.folded(), name="whitening")(x)
         return keras.Model(inputs, x, name="encoder")
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -108,7 +108,7 @@ def _whiten(whitening: Whitening) -> Callable[[Floats], Floats]:
     On TensorFlow's threads: those of NumPy's BLAS wait for each other by spinning, which takes a hundred times as long
     where the network's threads are at work.
     """
-    layer = WhiteningLayer(whitening.dim, *whitening.folded(), dtype="float32")
+    layer = WhiteningLayer(whitening.dim, *whitening.folded())
     layer.build((None, whitening.components.shape[1]))
     graph = tf.function(layer, input_signature=[tf.TensorSpec((None, whitening.components.shape[1]), tf.float32)])
     return lambda vlads: np.asarray(graph(vlads))

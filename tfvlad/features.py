@@ -52,7 +52,7 @@ class FeatureExtractor:
 
     def __init__(self, backbone: Backbone, loader: ImageLoader, image_size: int) -> None:
         """Takes a backbone, the loader that prepares its images, and the side in pixels that sets the batch size."""
-        model, local = backbone.model, LocalFeatures(dtype="float32")
+        model, local = backbone.model, LocalFeatures()
 
         def extract(images: Tensor) -> tuple[Tensor, Tensor]:
             maps = model(images, training=False)

@@ -14,8 +14,15 @@ _SMALLEST_NORM = 1e-12  # below it a vector counts as zero and stays zero
 Floats = npt.NDArray[np.float32]
 
 
+class _Float32Layer(keras.layers.Layer):  # type: ignore[misc]
+    """Computes in float32, whatever the network before it and the global policy, unless told otherwise."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+
 @keras.saving.register_keras_serializable("tfvlad")
-class LocalFeatures(keras.layers.Layer):  # type: ignore[misc]
+class LocalFeatures(_Float32Layer):
     """Activation map -> unit-length local features, one per cell (Ng et al. 2015, section 3.1).
 
     (B, H, W, C) float -> (B, H*W, C) float, row by row. A cell whose activations are all zero stays zero.
@@ -31,7 +38,7 @@ class LocalFeatures(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("tfvlad")
-class VLAD(keras.layers.Layer):  # type: ignore[misc]
+class VLAD(_Float32Layer):
     """Local features -> VLAD (Jégou et al. 2010) with intra-normalisation (Arandjelović and Zisserman 2013).
 
     (B, N, C) float -> (B, K*C) float, unit length; the definition is that of `tfvlad_kernels.encode_vlad`.
@@ -85,7 +92,7 @@ class VLAD(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("tfvlad")
-class Whitening(keras.layers.Layer):  # type: ignore[misc]
+class Whitening(_Float32Layer):
     """PCA-whitening to fewer dimensions, then L2 (Jégou and Chum 2012).
 
     (B, D) float -> (B, dim) float, unit length.

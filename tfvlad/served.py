@@ -38,7 +38,7 @@ class Served(tf.Module):  # type: ignore[misc]
         self._loader = image_loader(side, config.resize, backbone.preprocessing, config.max_pixels)
         self._smallest = _smallest(backbone.model, side)
         grid = backbone.model.compute_output_shape((1, side, side, 3))[1:3]
-        model, local = encoder.model(), LocalFeatures(dtype="float32")
+        model, local = encoder.model(), LocalFeatures()
         self._weights = [weight.value for weight in model.weights]
 
         def forward(images: Tensor) -> Tensor:
