@@ -23,7 +23,6 @@ KERNEL = "assign"
 
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
-Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +71,24 @@ def main() -> None:
     race.write_json(arguments.json, rows, missing)
 
 
-def kernel(features: Floats, centroids: Floats) -> Prepared:
+def kernel(features: Floats, centroids: Floats) -> race.Prepared:
     from tfvlad_kernels import assign
 
     return lambda: assign(features, centroids), judge(features, centroids)
 
 
-def product_and_argmax(features: Floats, centroids: Floats) -> Prepared:
+def product_and_argmax(features: Floats, centroids: Floats) -> race.Prepared:
     transposed, half_norms = np.ascontiguousarray(centroids.T), np.sum(centroids**2, axis=1) / 2
     return lambda: np.argmax(features @ transposed - half_norms, axis=1), judge(features, centroids)
 
 
-def scikit_learn(features: Floats, centroids: Floats) -> Prepared:
+def scikit_learn(features: Floats, centroids: Floats) -> race.Prepared:
     from sklearn.metrics import pairwise_distances_argmin
 
     return lambda: pairwise_distances_argmin(features, centroids), judge(features, centroids)
 
 
-def faiss(features: Floats, centroids: Floats) -> Prepared:
+def faiss(features: Floats, centroids: Floats) -> race.Prepared:
     import faiss
 
     index = faiss.IndexFlatL2(features.shape[1])

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +35,6 @@ CODEBOOK, FAISS, FAISS_SAMPLE = "fit_codebook", "faiss.Kmeans, all features", "f
 WHITENING, PCA = "fit_whitening", "scikit-learn, randomised PCA"
 
 Floats = npt.NDArray[np.float32]
-Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,21 +75,21 @@ def main() -> None:
     race.write_json(arguments.json, rows, missing)
 
 
-def ours(count: int, seed: int) -> Prepared:
+def ours(count: int, seed: int) -> race.Prepared:
     features = draw_features(count, seed)
     fit_codebook(features[: 2 * CLUSTERS], CLUSTERS, seed)  # compiles
     return lambda: fit_codebook(features, CLUSTERS, seed), inertia_of(features)
 
 
-def faiss_all(count: int, seed: int) -> Prepared:
+def faiss_all(count: int, seed: int) -> race.Prepared:
     return faiss_kmeans(count, seed, max_points_per_centroid=10**9)
 
 
-def faiss_sample(count: int, seed: int) -> Prepared:
+def faiss_sample(count: int, seed: int) -> race.Prepared:
     return faiss_kmeans(count, seed)
 
 
-def faiss_kmeans(count: int, seed: int, **options: int) -> Prepared:
+def faiss_kmeans(count: int, seed: int, **options: int) -> race.Prepared:
     import faiss
 
     features = draw_features(count, seed)
@@ -108,12 +106,12 @@ def inertia_of(features: Floats) -> Callable[[Floats], dict[str, float]]:
     return lambda centroids: {"inertia": cluster_sums(features, centroids)[2] / len(features)}
 
 
-def whitening(count: int, seed: int) -> Prepared:
+def whitening(count: int, seed: int) -> race.Prepared:
     vlads = draw_vlads(count, seed)
     return lambda: fit_whitening(vlads, DIM, seed).components, explained_in(vlads)
 
 
-def scikit_learn(count: int, seed: int) -> Prepared:
+def scikit_learn(count: int, seed: int) -> race.Prepared:
     import sklearn.decomposition
 
     vlads = draw_vlads(count, seed)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -96,31 +95,29 @@ def print_rows(rows: list[Row], peak: float) -> None:
     )
 
 
-def prepare_product(*_: Any) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare_product(*_: Any) -> race.Prepared:
     left, right = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), dtype=np.float32)
     return lambda: left @ right, lambda _: {}
 
 
-def prepare_float32(*settings: Any) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare_float32(*settings: Any) -> race.Prepared:
     return prepare("float32", *settings)
 
 
-def prepare_bfloat16(*settings: Any) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare_bfloat16(*settings: Any) -> race.Prepared:
     return prepare("bfloat16", *settings)
 
 
-def prepare_float16(*settings: Any) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare_float16(*settings: Any) -> race.Prepared:
     return prepare("float16", *settings)
 
 
-def prepare_without_onednn(*settings: Any) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare_without_onednn(*settings: Any) -> race.Prepared:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # TensorFlow's own choice on x86 without AVX-512
     return prepare("float32", *settings)
 
 
-def prepare(
-    precision: str, backbone: str, layer: str, image_size: int, seed: int
-) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
+def prepare(precision: str, backbone: str, layer: str, image_size: int, seed: int) -> race.Prepared:
     """Cuts the network, and draws images for it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras

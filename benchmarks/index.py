@@ -41,8 +41,7 @@ SEED = 100  # of hnswlib's levels, as in tfvlad.graph
 RAW, OURS = "raw hnswlib", "Index"
 
 Floats = npt.NDArray[np.float32]
-Contender = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
-Search = Callable[[str, int, str, int, int], Contender]  # how, queries in a round, folder, ef, k
+Search = Callable[[str, int, str, int, int], race.Prepared]  # how, queries in a round, folder, ef, k
 Ids = Callable[[Any], list[list[int]]]
 
 
@@ -134,7 +133,7 @@ def fill(folder: Path, vectors: Floats) -> None:
     catalog.close()
 
 
-def timed(build: Callable[[], object]) -> Contender:
+def timed(build: Callable[[], object]) -> race.Prepared:
     """A contender that works once, as a build takes long, and tells the seconds itself."""
 
     @functools.cache
@@ -146,7 +145,7 @@ def timed(build: Callable[[], object]) -> Contender:
     return run, lambda seconds: {"seconds": seconds}
 
 
-def build_raw(place: str) -> Contender:
+def build_raw(place: str) -> race.Prepared:
     vectors = np.load(f"{place}/vectors.npy")
 
     def build() -> None:
@@ -158,7 +157,7 @@ def build_raw(place: str) -> Contender:
     return timed(build)
 
 
-def build_ours(place: str) -> Contender:
+def build_ours(place: str) -> race.Prepared:
     catalog = Catalog(f"{place}/index")
 
     def build() -> None:
@@ -168,7 +167,7 @@ def build_ours(place: str) -> Contender:
     return timed(build)
 
 
-def build_faiss(place: str) -> Contender:
+def build_faiss(place: str) -> race.Prepared:
     import faiss
 
     vectors = np.load(f"{place}/vectors.npy")
@@ -182,7 +181,7 @@ def build_faiss(place: str) -> Contender:
     return timed(build)
 
 
-def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> Contender:
+def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> race.Prepared:
     """Searches for all queries in one call, or for the next `count` in turn; `ids` tells what was found."""
     queries, exact = np.load(f"{place}/queries.npy"), np.load(f"{place}/exact.npy").tolist()
     if how == "batch":
@@ -207,19 +206,19 @@ def recall(found: list[list[int]], exact: list[list[int]]) -> float:
     return float(np.mean([len(set(row[:10]) & set(best)) / len(best) for row, best in zip(found, exact, strict=True)]))
 
 
-def search_raw(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+def search_raw(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     graph = hnswlib.Index("ip", DIM)
     graph.load_index(f"{place}/raw.hnsw")
     graph.set_ef(max(k, ef))
     return contender(how, count, place, lambda queries: graph.knn_query(queries, k=k), lambda f: (f[0] + 1).tolist())
 
 
-def search_ours(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+def search_ours(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     index = Index.open(f"{place}/index")
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k), hit_ids)
 
 
-def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     index = Index.open(f"{place}/index")
 
     def search(queries: Floats) -> Any:
@@ -229,12 +228,12 @@ def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> Conte
     return contender(how, count, place, search, hit_ids)
 
 
-def search_exact(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+def search_exact(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     index = Index.open(f"{place}/index")
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k, exact=True), hit_ids)
 
 
-def search_faiss(how: str, count: int, place: str, ef: int, k: int) -> Contender:
+def search_faiss(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     import faiss
 
     graph = faiss.read_index(f"{place}/faiss.hnsw")

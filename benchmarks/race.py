@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 # Builds a contender: gives what is timed, and what turns its result into the figures of quality.
-Prepare = Callable[..., tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]]
+Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
+Prepare = Callable[..., Prepared]
 
 PAUSE = 0.05  # seconds, in which the threads of whoever ran before fall asleep
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

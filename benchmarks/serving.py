@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from race import all_threads, parser, print_missing, print_table, race, write_json
+from race import Prepared, all_threads, parser, print_missing, print_table, race, write_json
 
 import tfvlad
 from tfvlad.folders import image_paths
@@ -32,7 +32,6 @@ REFERENCE = "Encoder.encode"
 _servers = contextlib.ExitStack()  # run until their process ends
 
 Floats = npt.NDArray[np.float32]
-Contender = tuple[Callable[[], Floats], Callable[[Floats], dict[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +46,12 @@ class Row:
     cosine: float
 
 
-def encoder_here(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+def encoder_here(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
     loaded = tfvlad.Encoder.load(encoder)
     return lambda: loaded.encode(images), _cosine_to(expected)
 
 
-def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
     import tensorflow as tf
 
     answer = tf.saved_model.load(model).signatures["serving_default"]
@@ -64,19 +63,19 @@ def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats)
     return run, _cosine_to(expected)
 
 
-def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
     from serving import grpc_server
 
     return _remote(grpc_server, model, images, expected)
 
 
-def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Contender:
+def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
     from serving import rest_server
 
     return _remote(rest_server, model, images, expected)
 
 
-def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Contender:
+def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Prepared:
     import tensorflow as tf
     from serving import Model
 

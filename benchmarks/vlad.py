@@ -30,7 +30,6 @@ PRODUCT, KERNEL = "matrix product", "encode_vlad"
 
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
-Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
 
 FIRST_CALL = """
 import time
@@ -108,20 +107,20 @@ def synthetic(length: int, depth: int, clusters: int, seed: int) -> tuple[npt.ND
     return features, features.reshape(-1, depth)[drawn].mean(axis=1)
 
 
-def bare_product(features: Floats, centroids: Floats, *_: Floats) -> Prepared:
+def bare_product(features: Floats, centroids: Floats, *_: Floats) -> race.Prepared:
     """All scores, and nothing done with them; the output is allocated once."""
     rows, transposed = features.reshape(-1, features.shape[-1]), np.ascontiguousarray(centroids.T)
     scores = np.empty((len(rows), len(centroids)), np.float32)
     return lambda: np.dot(rows, transposed, out=scores), lambda _: {}
 
 
-def kernel(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+def kernel(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
     from tfvlad_kernels import encode_vlad
 
     return lambda: encode_vlad(features, centroids), error_from(expected)
 
 
-def one_hot(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+def one_hot(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
     transposed, half_norms = np.ascontiguousarray(centroids.T), np.sum(centroids**2, axis=1) / 2
 
     def run() -> Floats:
@@ -133,7 +132,7 @@ def one_hot(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
     return run, error_from(expected)
 
 
-def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
     from sklearn.metrics import pairwise_distances_argmin
 
     rows = features.reshape(-1, features.shape[2])
@@ -143,7 +142,7 @@ def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> Prepa
     )
 
 
-def faiss(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+def faiss(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
     import faiss
 
     rows, index = features.reshape(-1, features.shape[2]), faiss.IndexFlatL2(features.shape[2])
@@ -151,7 +150,7 @@ def faiss(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
     return lambda: with_labels(features, centroids, index.search(rows, 1)[1]), error_from(expected)
 
 
-def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> Prepared:
+def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
     from pyvisim.classic import VLADEmbedder
     from pyvisim.features import Lambda
     from sklearn.cluster import KMeans
