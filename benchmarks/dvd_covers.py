@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 import tfvlad
-from tfvlad.datasets import DatabaseImage, plain_folder
+from tfvlad.datasets import Dataset, load_dataset
 from tfvlad.folders import image_paths
-from tfvlad.metrics import Evaluation, evaluate
+from tfvlad.metrics import Evaluation
 from tfvlad.whitening import fit_whitening
 from tfvlad_kernels import encode_vlad
 
@@ -57,7 +57,9 @@ def main() -> None:
 def measure(data: Path, layer: str, size: int) -> dict[str, Evaluation]:
     """One row of the table: encoding -> metrics."""
     covers = data / "smvs_dvd"
-    references, canon, queries = (image_paths(covers / name) for name in ("Reference", "Canon", "E63"))
+    dataset = load_dataset("smvs", covers / "E63")
+    references, queries = ([image.path for image in images] for images in (dataset.database, dataset.queries))
+    canon = image_paths(covers / "Canon")
     config = tfvlad.EncoderConfig(
         backbone=str(data / "squeezenet_imagenet_notop.keras"),
         preprocessing="caffe",
@@ -76,13 +78,11 @@ def measure(data: Path, layer: str, size: int) -> dict[str, Evaluation]:
     full = np.stack(vlads)
     projection, offset = fit_whitening(full[: len(references + canon)], DIM, seed=0).folded()
     encodings = {"mean": np.stack(means), "vlad": full, f"vlad {DIM}": unit(full @ projection - offset)}
-    database = [DatabaseImage(os.path.basename(path), path, number) for number, path in enumerate(references)]
-    truth = plain_folder(covers / "E63", database, "same_name").ground_truth
-    return {name: judge(rows[: len(references)], rows[-len(queries) :], truth) for name, rows in encodings.items()}
+    return {name: judge(dataset, rows[: len(references)], rows[-len(queries) :]) for name, rows in encodings.items()}
 
 
-def judge(database: Floats, queries: Floats, truth: list[dict[str, list[int]]]) -> Evaluation:
-    return evaluate(np.argsort(-(queries @ database.T), axis=1, kind="stable"), truth)
+def judge(dataset: Dataset, database: Floats, queries: Floats) -> Evaluation:
+    return dataset.judge(np.argsort(-(queries @ database.T), axis=1, kind="stable"))["all"].evaluation
 
 
 def unit(rows: Floats) -> Floats:

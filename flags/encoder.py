@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 from absl import flags
 
@@ -13,19 +13,19 @@ _DEFAULT = EncoderConfig()
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of `encoder_config`."""
+    define_network(values)
+    _define_setting(values)
+    define_encoding(values)
+
+
+def define_network(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of the network, but for the layer."""
     define_backbone(values)
     flags.DEFINE_string(
         "weights",
         _DEFAULT.weights,
         "Its weights: imagenet (downloaded by Keras once), a .h5 or .weights.h5 file, or random:SEED. A .keras file "
         "brings its own.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "layer",
-        _DEFAULT.layer,
-        "The layer whose activations are the local features, by its name or the paper's (conv4_3, inception_4a); see "
-        "`tfvlad layers`. Default: vgg16 block4_conv3, inceptionv3 mixed5.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -42,6 +42,16 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "What the network computes in. The shorter ones pay where the hardware has them: AVX512-BF16, AMX, a GPU.",
         flag_values=values,
     )
+
+
+def _define_setting(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "layer",
+        _DEFAULT.layer,
+        "The layer whose activations are the local features, by its name or the paper's (conv4_3, inception_4a); see "
+        "`tfvlad layers`. Default: vgg16 block4_conv3, inceptionv3 mixed5.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "image_size",
         _DEFAULT.image_size,
@@ -50,6 +60,18 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         upper_bound=10_000,  # beyond it a single image would not fit into memory
         flag_values=values,
     )
+    flags.DEFINE_integer("clusters", _DEFAULT.clusters, "Centroids in the codebook.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "dim",
+        _DEFAULT.dim,
+        "Dimensions left by PCA-whitening; 0 keeps the whole VLAD, unwhitened.",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
+def define_encoding(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags that a sweep does not vary, beside those of the network."""
     flags.DEFINE_enum(
         "resize",
         _DEFAULT.resize,
@@ -57,7 +79,6 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "stretch squashes images to a square (the paper's way), fit keeps their aspect ratio.",
         flag_values=values,
     )
-    flags.DEFINE_integer("clusters", _DEFAULT.clusters, "Centroids in the codebook.", lower_bound=1, flag_values=values)
     flags.DEFINE_boolean(
         "intra_norm", _DEFAULT.intra_norm, "L2-normalise each cluster's residual sum.", flag_values=values
     )
@@ -67,13 +88,6 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "Exponent of the signed power on the VLAD; 1 leaves it alone.",
         lower_bound=0.0,
         upper_bound=1.0,
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "dim",
-        _DEFAULT.dim,
-        "Dimensions left by PCA-whitening; 0 keeps the whole VLAD, unwhitened.",
-        lower_bound=0,
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -122,18 +136,38 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
       tfvlad.ConfigError: they do not go together.
     """
     return EncoderConfig(
-        backbone=values.backbone,
-        weights=values.weights,
         layer=values.layer or None,
-        preprocessing=values.preprocessing,
-        precision=values.precision,
         image_size=values.image_size,
-        resize=values.resize,
         clusters=values.clusters,
-        intra_norm=values.intra_norm,
-        power=values.power,
         dim=values.dim or None,
-        codebook_samples=values.codebook_samples,
-        whitening_samples=values.whitening_samples,
-        max_pixels=values.max_pixels,
+        **_shared(values),
     )
+
+
+def shared_config(values: flags.FlagValues, clusters: int) -> EncoderConfig:
+    """The settings that a sweep does not vary.
+
+    Args:
+      values: with the flags of `define_network` and `define_encoding`.
+      clusters: the most that a codebook is to have.
+
+    Raises:
+      tfvlad.ConfigError: they do not go together.
+    """
+    return EncoderConfig(clusters=clusters, **_shared(values))
+
+
+def _shared(values: flags.FlagValues) -> dict[str, Any]:
+    names = (
+        "backbone",
+        "weights",
+        "preprocessing",
+        "precision",
+        "resize",
+        "intra_norm",
+        "power",
+        "codebook_samples",
+        "whitening_samples",
+        "max_pixels",
+    )
+    return {name: getattr(values, name) for name in names}

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 from absl import flags
 
+from tfvlad.datasets import PUBLISHED
 from tfvlad_flags.required import require
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --dataset, --queries and --ground_truth."""
+    """Defines --dataset, --queries, --ground_truth, --query_boxes and --graph_hits."""
+    define_dataset(values)
+    flags.DEFINE_integer(
+        "graph_hits",
+        100,
+        "Hits to take from the graph, at most a tenth of the index; the rest of a ranking is exact.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        ["dataset", "queries"],
+        lambda given: bool(given["dataset"] or given["queries"]),
+        message="--queries is needed",
+        flag_values=values,
+    )
+
+
+def define_dataset(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --dataset, --queries, --ground_truth and --query_boxes, of which none is needed."""
     flags.DEFINE_string(
         "dataset",
         None,
-        "A folder whose images are all queries against the index; one that is indexed itself is left out of its own "
-        "ranking.",
+        f"NAME:FOLDER, a public benchmark ({', '.join(PUBLISHED)}) and the folder of its published files; or a FOLDER "
+        "whose images are all queries, each left out of its own ranking where it is indexed itself.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -22,14 +41,15 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string(
         "ground_truth",
         "same_name",
-        "same_name (X/017.jpg matches Y/017.jpg), same_folder (images of one sub-folder match each other), or a JSON "
-        "file.",
+        "Of a plain folder: same_name (X/017.jpg matches Y/017.jpg), same_folder (images of one sub-folder match each "
+        "other), or a JSON file. A benchmark has its own.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "query_boxes",
+        True,
+        "Search for the part of a query inside its box, as the protocols of Oxford and Paris ask; --noquery_boxes "
+        "searches for whole images.",
         flag_values=values,
     )
     require("ground_truth", values)
-    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["dataset", "queries"],
-        lambda given: bool(given["dataset"] or given["queries"]),
-        message="--queries is needed",
-        flag_values=values,
-    )

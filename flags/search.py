@@ -13,4 +13,4 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def define_exact(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --exact."""
-    flags.DEFINE_boolean("exact", False, "Compare with every image instead of searching the graph.", flag_values=values)
+    flags.DEFINE_boolean("exact", False, "Compare with every image, and leave the graph out.", flag_values=values)

@@ -24,7 +24,10 @@ FLAGS = {
         "max_pixels", "report", "target_recall",
     },
     "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
-    "evaluate": {"index", "encoder", "dataset", "queries", "ground_truth", "exact", "format", "max_pixels"},
+    "evaluate": {
+        "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",
+        "html", "max_pixels",
+    },
     "export": {"encoder", "output", "version", "precision", "xla"},
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},

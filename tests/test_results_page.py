@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.reports import results
+from tfvlad.reports import page
 from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, ResultHit, ResultRow, write_results
 from tfvlad.reports.thumbnails import thumbnail
 
@@ -165,7 +165,7 @@ def test_thumbnails_are_reduced_and_keep_their_shape(tmp_path: Path, photos: lis
 
 def test_each_file_is_encoded_once(tmp_path: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[tuple[str, int]] = []
-    monkeypatch.setattr(results, "thumbnail", lambda path, side: encoded.append((path, side)))
+    monkeypatch.setattr(page, "thumbnail", lambda path, side, box: encoded.append((path, side)))
     hits = [ResultHit(path, 0.5) for path in photos]
     write(tmp_path, *(ResultRow(query, hits) for query in photos))
     assert sorted(encoded) == sorted((path, side) for path in photos for side in (HIT_SIDE, QUERY_SIDE))

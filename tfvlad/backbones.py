@@ -90,8 +90,8 @@ def load_backbone(config: EncoderConfig) -> Backbone:
         )
     layer, output = find_layer(network, config.backbone, config.layer)
     model = keras.Model(network.inputs[0], output)
-    _compute_in(config.precision, model)
-    _check_input_size(model, config)
+    compute_in(config.precision, model)
+    check_input_size(model, config)
     return Backbone(model, layer, preprocessing, weights_digest(model))
 
 
@@ -102,8 +102,8 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
       ConfigError: the file is not a model.
     """
     model = load_network(path, config.weights)
-    _compute_in(config.precision, model)
-    _check_input_size(model, config)
+    compute_in(config.precision, model)
+    check_input_size(model, config)
     if config.layer is None or config.preprocessing is None:
         raise ConfigError("a stored encoder must name its layer and its preprocessing")
     return Backbone(model, config.layer, config.preprocessing, weights_digest(model))
@@ -185,17 +185,22 @@ def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[s
     raise ConfigError(f"layer {wanted!r} is not there{f', did you mean {close[0]!r}?' if close else ';'} {there_are}")
 
 
-def _compute_in(precision: Precision, model: keras.Model) -> None:
-    """Sets what the layers compute in; their weights stay as they are. Quantised layers keep their own arithmetic."""
+def compute_in(precision: Precision, model: keras.Model) -> None:
+    """Sets what a model's layers compute in; their weights stay as they are. Quantised layers keep their arithmetic."""
     policy = keras.DTypePolicy("float32" if precision == "float32" else f"mixed_{precision}")
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            _compute_in(precision, layer)
+            compute_in(precision, layer)
         elif not isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
             layer.dtype_policy = policy
 
 
-def _check_input_size(model: keras.Model, config: EncoderConfig) -> None:
+def check_input_size(model: keras.Model, config: EncoderConfig) -> None:
+    """Refuses an image size that a network of a fixed one does not take.
+
+    Raises:
+      ConfigError: says which it takes.
+    """
     sides = tuple(model.inputs[0].shape[1:3])
     if sides == (None, None):
         return

@@ -34,24 +34,38 @@ class FeatureSample:
 
     def __init__(self, images: int, samples: int, seed: int) -> None:
         """Takes how many images will come, how many features to keep at most, and the seed."""
-        self._share = -(-samples // max(images, 1))
+        self._share = share(images, samples)
         self._samples = samples
         self._seed = seed
         self._drawn: list[tuple[int, Floats]] = []
 
     def add(self, position: int, features: Floats) -> None:
         """Draws from one image: its position in the input, and (N, C) float32."""
-        generator = np.random.default_rng((self._seed, position))  # whatever the order in which images arrive
-        chosen = generator.permutation(len(features))[: self._share]
-        self._drawn.append((position, features[np.sort(chosen)]))
+        chosen = draw(position, len(features), self._share, self._seed)
+        self._drawn.append((position, features[chosen]))
 
     def features(self) -> Floats:
         """All that was drawn, (S, C) float32, S at most `samples`."""
         drawn = np.concatenate([features for _, features in sorted(self._drawn, key=lambda one: one[0])])
-        if len(drawn) <= self._samples:
-            return drawn
-        keep = np.random.default_rng(self._seed).permutation(len(drawn))[: self._samples]
-        return np.asarray(drawn[np.sort(keep)])
+        return bounded(drawn, self._samples, self._seed)
+
+
+def share(images: int, samples: int) -> int:
+    """How many features each image gives to a sample."""
+    return -(-samples // max(images, 1))
+
+
+def draw(position: int, features: int, share: int, seed: int) -> npt.NDArray[np.intp]:
+    """Chooses at most `share` of an image's features, whatever the order in which images arrive: sorted places."""
+    return np.sort(np.random.default_rng((seed, position)).permutation(features)[:share])
+
+
+def bounded(drawn: Floats, samples: int, seed: int) -> Floats:
+    """Leaves at most `samples` of the features drawn from all images, in the images' order."""
+    if len(drawn) <= samples:
+        return drawn
+    keep = np.random.default_rng(seed).permutation(len(drawn))[:samples]
+    return np.asarray(drawn[np.sort(keep)])
 
 
 def fit_codebook(features: Floats, clusters: int, seed: int) -> Floats:

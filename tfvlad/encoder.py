@@ -42,6 +42,7 @@ class Encoder:
       whitening: fitted PCA-whitening, or None where `config.dim` is None.
       dim: length of a descriptor.
       fingerprint: hex digest of everything that shapes a descriptor.
+      max_pixels: `config.max_pixels`.
       extractor: runs the backbone over images.
       engine: runs the whole encoder: on a GPU as one graph, else through the kernels.
     """
@@ -56,6 +57,7 @@ class Encoder:
         self.codebook = codebook
         self.whitening = whitening
         self.dim = whitening.dim if whitening else codebook.size
+        self.max_pixels = config.max_pixels
         self.fingerprint = _fingerprint(self.config, backbone, codebook, whitening)
         self.extractor = extractor
         self.engine: Engine = (

@@ -18,13 +18,16 @@ REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
 
 
 class AnyEncoder(Protocol):
-    """What an index needs of an encoder; see `tfvlad.Encoder`."""
+    """What an index and its queries need of an encoder; see `tfvlad.Encoder`."""
 
     @property
     def dim(self) -> int: ...
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def max_pixels(self) -> int: ...  # of an image that is decoded here, see `tfvlad.EncoderConfig`
 
     def encode(self, sources: Any) -> npt.NDArray[np.float32]: ...
 

@@ -62,7 +62,7 @@ class KernelEngine:
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
         """See `Engine`."""
-        yield from _overlapped(self._extractor.stream(sources), self._describe)
+        yield from overlapped(self._extractor.stream(sources), self._describe)
 
     def _describe(self, window: list[FeatureBatch | Rejected]) -> Rows:
         rows: Rows = {}
@@ -95,7 +95,7 @@ class GraphEngine:
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
         """See `Engine`."""
-        yield from _overlapped(map(self._launch, self._extractor.batches(sources)), _fetch)
+        yield from overlapped(map(self._launch, self._extractor.batches(sources)), _fetch)
 
     def _launch(self, window: list[ImageBatch | Rejected]) -> list[tuple[ImageBatch, Any] | Rejected]:
         """Gives the device its work, and does not wait for it."""
@@ -126,7 +126,7 @@ def _fetch(window: list[tuple[ImageBatch, Any] | Rejected]) -> Rows:
     return rows
 
 
-def _overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
+def overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
     """Yields `work` of each window, which is done in another thread while the next window is being made."""
     with concurrent.futures.ThreadPoolExecutor(1, "tfvlad-encode") as pool:
         before: concurrent.futures.Future[U] | None = None

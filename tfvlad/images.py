@@ -99,7 +99,7 @@ class ImageLoader:
             with tf.device("CPU"):
                 return self.from_bytes(tf.constant(data))
         except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
-            raise ImageError(name, _reason(data, error)) from None
+            raise ImageError(name, failure_reason(data, error)) from None
 
 
 @functools.lru_cache(maxsize=8)
@@ -211,8 +211,8 @@ def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
     return on_white(pixels) if pixels.shape[2] == 4 else tf.constant(pixels)
 
 
-def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
-    """One plain line for what a decoder said of its C++ self."""
+def failure_reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
+    """Makes one plain line of what a decoder said of its C++ self about an image file."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return "there is not enough memory to decode it"
     asserted = re.search(r"assertion failed: \[b?'?(.+?)'?\]", str(error))

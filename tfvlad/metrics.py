@@ -85,8 +85,8 @@ def evaluate(
     first_ranks = np.full(len(rankings), np.nan)
     precisions = np.full((len(rankings), len(kappas)), np.nan)
     for query, (ranking, truth) in enumerate(zip(rankings, ground_truth, strict=True)):
-        positives, junk = _relevance(truth, query)
-        ranks = _positive_ranks(ranking, positives, junk, f"ranking {query}")
+        positives, junk = relevance(truth, query)
+        ranks = positive_ranks(ranking, positives, junk, f"ranking {query}")
         if positives:
             aps[query] = average_precision(ranks, len(positives))
             first_ranks[query] = ranks[0] if ranks.size else np.inf
@@ -156,7 +156,7 @@ def ns_score(rankings: Sequence[Ids] | npt.NDArray[Any], groups: Sequence[Ids]) 
     """
     _require_pairs(rankings, "groups", groups)
     found = [
-        np.sum(_positive_ranks(ranking, set(_as_list(group)), set(), f"ranking {query}") <= 4)
+        np.sum(positive_ranks(ranking, set(_as_list(group)), set(), f"ranking {query}") <= 4)
         for query, (ranking, group) in enumerate(zip(rankings, groups, strict=True))
     ]
     return _mean(np.array(found))
@@ -167,7 +167,8 @@ def _require_pairs(rankings: Sequence[Ids] | npt.NDArray[Any], name: str, truths
         raise ConfigError(f"{name} must have one entry per ranking, got {len(truths)} for {len(rankings)} rankings")
 
 
-def _relevance(truth: Mapping[str, Ids], query: int) -> tuple[set[Hashable], set[Hashable]]:
+def relevance(truth: Mapping[str, Ids], query: int) -> tuple[set[Hashable], set[Hashable]]:
+    """A ground truth's positives and its junk, checked; `query` is its number, for messages."""
     if not isinstance(truth, Mapping) or "ok" not in truth:
         raise ConfigError(f'ground truth {query} must be a mapping with its positives as "ok", got {truth!r:.60}')
     positives, junk = set(_as_list(truth["ok"])), set(_as_list(truth.get("junk", ())))
@@ -176,7 +177,7 @@ def _relevance(truth: Mapping[str, Ids], query: int) -> tuple[set[Hashable], set
     return positives, junk
 
 
-def _positive_ranks(ranking: Ids, positives: set[Hashable], junk: set[Hashable], name: str) -> RankArray:
+def positive_ranks(ranking: Ids, positives: set[Hashable], junk: set[Hashable], name: str) -> RankArray:
     """Ranks of the retrieved positives, from 1, ascending, in the ranking without its junk."""
     ids = _as_list(ranking)
     places = dict(zip(ids, range(len(ids)), strict=True))

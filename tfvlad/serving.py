@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvlad.config import MAX_PIXELS
 from tfvlad.encoders import REMOTE
 from tfvlad.errors import ImageError, MismatchError, ServingError
 from tfvlad.images import Source, read_file, rgb_pixels, source_name
@@ -40,6 +41,7 @@ class RemoteEncoder:
 
     Attributes:
       url: where.
+      max_pixels: see `tfvlad.EncoderConfig`; of the images that are decoded here, which are those sent in part.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RemoteEncoder:
           ConfigError: the URL has another form.
         """
         self.url = url
+        self.max_pixels = MAX_PIXELS
         self._transport = transport(url)
         self._expected = fingerprint
         self._batch, self._timeout, self._attempts = batch, timeout, attempts

@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from tfvlad.errors import WeightsError
 
 
-def build_with_weights(name: str, build: Callable[..., keras.Model], weights: str) -> keras.Model:
+def build_with_weights(name: str, build: Callable[..., keras.Model], weights: str, top: bool = False) -> keras.Model:
     """Builds a network of `keras.applications`, without its classifier and for any input size.
 
     Args:
@@ -23,20 +24,22 @@ def build_with_weights(name: str, build: Callable[..., keras.Model], weights: st
       build: the function of `keras.applications`.
       weights: ``imagenet`` (through Keras' own download and cache), ``random:SEED``, or the path of a ``.h5`` or
         ``.weights.h5`` file.
+      top: with its classifier, and so for the input size of its training only.
 
     Raises:
       WeightsError: the weights cannot be had; there is never a silent change to others.
     """
+    shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (None, None, 3)}
     if weights == "imagenet":
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
-                return build(weights="imagenet", include_top=False, input_shape=(None, None, 3))
+                return build(weights="imagenet", **shape)
         except Exception as error:
             raise WeightsError(
                 f"ImageNet weights of {name} cannot be had ({first_line(error)}): give --weights=FILE with "
                 "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
             ) from None
-    network = build(weights=None, include_top=False, input_shape=(None, None, 3))
+    network = build(weights=None, **shape)
     if weights.startswith("random:"):
         _set_random(network, weights.removeprefix("random:"))
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
+from PIL import Image
 
 import tfvlad
 
@@ -26,7 +27,8 @@ def truth(folder: Path, **entries: object) -> Path:
 def test_each_query_finds_its_namesake(command: Command, index: Path, queries: Path) -> None:
     measured = document(command("evaluate", "--index", index, "--queries", queries, "--format=json"))
     ones = {"1": 1, "5": 1, "10": 1}
-    assert measured == {"queries": 8, "map": 1, "mrr": 1, "recall_at": ones, "mean_precision_at": ones}
+    expected = {"queries": 8, "map": 1, "mrr": 1, "recall_at": ones, "mean_precision_at": ones}
+    assert measured | expected == measured
 
 
 def test_figures_from_a_file_of_right_answers(
@@ -37,13 +39,19 @@ def test_figures_from_a_file_of_right_answers(
     # precision is 0 at 1 and, cut at the last right answer, 1/2 beyond.
     rule = truth(tmp_path, **{"000": {"ok": [ranking[2]], "junk": [ranking[0]]}})
     line = ["evaluate", "--index", index, "--queries", queries, "--ground_truth", rule]
-    assert document(command(*line, "--format=json")) == {
+    measured = document(command(*line, "--format=json"))
+    expected = {
         "queries": 1,
         "map": 0.25,
         "mrr": 0.5,
         "recall_at": {"1": 0, "5": 1, "10": 1},
         "mean_precision_at": {"1": 0, "5": 0.5, "10": 0.5},
+        "measure": "mAP",
+        "score": 0.25,
     }
+    assert measured | expected == measured
+    assert measured["protocols"]["all"]["exact"] == expected
+    assert [query["ap"] for query in measured["per_query"]] == [{"all": 0.25}]
     rows = [row.split() for row in done(command(*line, "--exact")).splitlines()]
     assert rows == [
         ["metric", "value"],
@@ -113,3 +121,65 @@ def test_means_of_nothing_are_a_refusal(command: Command, index: Path, photos: P
         f"tfvlad evaluate: no query of {tmp_path}/queries that has a match can be used; the first is "
         f"{tmp_path}/queries/000.jpg: not a JPEG, PNG, GIF, BMP or WebP image"
     )
+
+
+@pytest.fixture
+def buildings(photos: Path, tmp_path: Path) -> Path:
+    """Photographs as Oxford5k has them; the query is the right half of the first, and the second shows the same."""
+    folder = tmp_path / "oxford"
+    folder.mkdir()
+    for number in range(8):
+        shutil.copy(photos / f"{number:03}.jpg", folder / f"hall_{number:06}.jpg")
+    with Image.open(photos / "000.jpg") as photograph:
+        photograph.crop((48, 0, 96, 72)).save(folder / "hall_000001.jpg", quality=95)
+    for kind, text in {"query": "oxc1_hall_000000 47.6 0 96 72.2", "good": "hall_000001", "ok": "", "junk": ""}.items():
+        (folder / f"hall_1_{kind}.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def buildings_index(command: Command, encoder: Path, buildings: Path, tmp_path: Path) -> Path:
+    assert command("index", "--images", buildings, "--encoder", encoder, "--index", tmp_path / "index").status == 0
+    return tmp_path / "index"
+
+
+def test_a_benchmark_is_searched_for_by_its_boxes(command: Command, buildings: Path, buildings_index: Path) -> None:
+    line = ["evaluate", "--index", buildings_index, "--dataset", f"oxford5k:{buildings}", "--format=json"]
+    by_box = document(command(*line))
+    # The part that the box cuts out is the second photograph, which comes first.
+    assert (by_box["dataset"], by_box["map"], by_box["recall_at"]["1"]) == ("Oxford5k", 1, 1)
+    assert by_box["per_query"][0]["box"] == [47.6, 0, 96, 72.2]
+    whole = document(command(*line, "--noquery_boxes"))
+    assert whole["recall_at"]["1"] == 0  # the whole photograph finds itself first
+    assert whole["per_query"][0]["box"] is None
+
+
+def test_what_a_benchmark_lacks_is_a_refusal(command: Command, buildings: Path, index: Path) -> None:
+    line = ["evaluate", "--index", index]
+    said = refusal(command(*line, "--dataset", f"oxford5k:{buildings}"))
+    assert "the index holds no image of Oxford5k, such as " in said
+    said = refusal(command(*line, "--dataset", f"paris6k:{buildings / 'none'}"))
+    assert f"{buildings}/none is not a folder; place there what paris_120310.tgz" in said
+    said = refusal(command(*line, "--dataset", f"oxford:{buildings}"))
+    assert "is no folder, and no data set with its folder; there are oxford5k, paris6k, " in said
+    said = refusal(command(*line, "--dataset", f"oxford5k:{buildings}", "--queries", buildings))
+    assert said.endswith("oxford5k has queries of its own; leave --queries out")
+
+
+def test_images_that_are_not_indexed_are_listed(command: Command, buildings: Path, buildings_index: Path) -> None:
+    with Image.open(buildings / "hall_000001.jpg") as photograph:
+        photograph.save(buildings / "late_000000.jpg")
+    measured = command("evaluate", "--index", buildings_index, "--dataset", f"oxford5k:{buildings}", "--format=json")
+    assert document(measured, status=1)["map"] == 1
+    assert f"  {buildings}/late_000000.jpg: is not in the index, and so never found" in measured.err
+
+
+def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) -> None:
+    html = tmp_path / "page.html"
+    done(command("evaluate", "--index", index, "--queries", queries, "--html", html))
+    page = html.read_text(encoding="utf-8")
+    assert "Worst queries" in page
+    assert "Best queries" in page
+    assert page.count("<polyline") == 2 + 8  # exact and graph, and each query's own
+    assert page.count("AP 1.000; right answers: 1, the first at rank 1") == 8
+    assert "folder" in refusal(command("evaluate", "--index", index, "--queries", queries, "--html", tmp_path))

@@ -32,6 +32,7 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
+    from tfvlad.commands.asked import asked_dataset
     from tfvlad.commands.figures import as_rows
     from tfvlad.commands.measuring import measure
     from tfvlad.drawings.dataset import DrawnDataset, draw_dataset
@@ -51,7 +52,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     shutil.rmtree(index_path, ignore_errors=True)  # of an earlier demo
     with tfvlad.Index.create(index_path, encoder) as index:
         index.sync(drawn.covers)
-        measured = measure(index, str(drawn.photographs), "same_name")
+        dataset, _ = asked_dataset(index, None, str(drawn.photographs), "same_name")
+        measured = measure(index, dataset)
     metrics = as_rows(measured.evaluation)
     print(f"\n{table(('metric', 'value'), metrics)}\n")
     page = os.path.abspath(os.path.join(folder, "results.html"))

@@ -9,12 +9,15 @@ from absl import flags
 import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
+from tfvlad.commands.targets import check_file, writing
 from tfvlad.encoders import load_encoder
 from tfvlad_flags import artifacts, evaluation, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import search as search_flags
 
 OPERANDS = ""
+
+_SHOWN = 8  # hits of a query on the page
 
 
 def define(values: flags.FlagValues) -> None:
@@ -25,18 +28,30 @@ def define(values: flags.FlagValues) -> None:
     encoder_flags.define_max_pixels(values)
     search_flags.define_exact(values)
     output.define_format(values)
+    output.define_html(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.commands.figures import as_json, as_rows
-    from tfvlad.commands.measuring import measure
-
+    if values.html:
+        check_file(values.html)
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        measured = measure(index, values.queries or values.dataset, values.ground_truth, values.exact)
+        from tfvlad.commands.asked import asked_dataset
+
+        dataset, absent = asked_dataset(index, values.dataset, values.queries, values.ground_truth, values.query_boxes)
+        from tfvlad.commands.figures import as_columns, as_json  # imports TensorFlow, for which no refusal should wait
+        from tfvlad.commands.measuring import measure
+
+        measured = measure(index, dataset, None if values.exact else values.graph_hits, _SHOWN)
     if values.format == "json":
-        print(json.dumps(as_json(measured.evaluation), indent=2))
+        print(json.dumps(as_json(measured), indent=2))
     else:
-        print(table(("metric", "value"), as_rows(measured.evaluation)))
-    return report_failures(measured.failures)
+        print(table(*as_columns(measured)))
+    if values.html:
+        from tfvlad.commands.pages import evaluation_page
+        from tfvlad.reports.evaluation import write_evaluation
+
+        with writing(values.html):
+            write_evaluation(values.html, evaluation_page(measured))
+    return report_failures([*absent, *measured.failures])

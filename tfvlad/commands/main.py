@@ -23,6 +23,7 @@ COMMANDS = {
     "index": "bring an index in line with a folder of images",
     "search": "find the images that show the same as a query",
     "evaluate": "measure a search against ground truth",
+    "sweep": "try layers, scales and encodings on your images, and report which find best",
     "export": "write an encoder as a SavedModel for TensorFlow Serving",
     "bench": "say how fast an encoder is on your images, and where the time goes",
     "layers": "list the layers that local features can be taken from",

@@ -1,19 +1,26 @@
-"""A folder of queries searched in an index and judged by ground truth."""
+"""Queries searched in an index, exactly and through its graph, and judged by ground truth."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 import tfvlad
 from tfvlad.commands.queries import encode_queries
-from tfvlad.datasets import DatabaseImage, plain_folder
+from tfvlad.datasets import Dataset, Judgement, Truth
 from tfvlad.errors import ConfigError
-from tfvlad.metrics import Evaluation, evaluate
+from tfvlad.metrics import Evaluation
 from tfvlad.reports.results import ResultHit, ResultRow
 
-_BATCH = 64  # queries; their complete rankings are the largest thing held
+_BATCH = 64  # queries, whose hits are held at a time
+_GRAPH_SHARE = 10  # a search for more than a tenth of an index does not use its graph
+
+Ranking = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,48 +28,89 @@ class Measurement:
     """What a measurement gave.
 
     Attributes:
-      evaluation: the metrics.
-      rows: the queries with their first hits, each judged.
+      dataset: the queries that could be used, with their right answers.
+      exact: protocol -> judgement of the complete, exact rankings.
+      graph: the same through the graph; None where that was not asked for.
+      exact_rankings: of each query, all ids of the index.
+      graph_rankings: the first hits through the graph, behind them the rest in exact order, so that what they lose is
+        what the graph missed; None where that was not asked for.
+      rows: the queries with their first exact hits, each judged under the first protocol.
       failures: (path, reason) of the queries that could not be used; they are left out.
     """
 
-    evaluation: Evaluation
+    dataset: Dataset
+    exact: dict[str, Judgement]
+    graph: dict[str, Judgement] | None
+    exact_rankings: list[Ranking]
+    graph_rankings: list[Ranking] | None
     rows: list[ResultRow]
     failures: list[tuple[str, str]]
 
+    @property
+    def evaluation(self) -> Evaluation:
+        """The metrics of the exact rankings under the first protocol."""
+        return next(iter(self.exact.values())).evaluation
 
-def measure(index: tfvlad.Index, queries: str, rule: str, exact: bool = False, shown: int = 4) -> Measurement:
-    """Ranks the whole index for every query of a folder.
+
+def measure(index: tfvlad.Index, dataset: Dataset, depth: int | None = None, shown: int = 4) -> Measurement:
+    """Ranks the whole index for every query.
 
     Args:
       index: the database.
-      queries: the folder of query images.
-      rule: see `tfvlad.datasets.plain_folder`.
-      exact: see `tfvlad.Index.search`.
+      dataset: queries and right answers, by the ids of the index.
+      depth: hits to take from the graph, at most a tenth of the index; None searches exactly only.
       shown: hits that `rows` keeps of each query.
 
     Raises:
-      ConfigError: the folder, or the ground truth, does not fit the index; or no query with a match can be used.
+      ConfigError: no query with a right answer can be used.
     """
-    database = [DatabaseImage(name, path, image) for image, name, path in index.images()]
-    dataset = plain_folder(queries, database, rule)
-    found, descriptors, failures = encode_queries(index.encoder, dataset.queries)
-    truth = dict(zip(dataset.queries, dataset.ground_truth, strict=True))
-    if not any(truth[query]["ok"] for query in found):
-        path, reason = next(failure for failure in failures if truth[failure[0]]["ok"])
-        raise ConfigError(f"no query of {queries} that has a match can be used; the first is {path}: {reason}")
-    rankings, rows = [], []
-    for start in range(0, len(found), _BATCH):
-        batch = slice(start, start + _BATCH)
-        hits = index.search_descriptors(descriptors[batch], len(database), exact)
-        for query, of_query in zip(found[batch], hits, strict=True):
-            rankings.append([hit.id for hit in of_query])
-            rows.append(ResultRow(query, list(_judged(of_query, truth[query], shown))))
-    return Measurement(evaluate(rankings, [truth[query] for query in found]), rows, failures)
+    places, descriptors, failures = encode_queries(index.encoder, dataset.queries)
+    usable = dataset.select(places)
+    if not any(truth["ok"] for truth in usable.ground_truth):
+        reasons = dict(failures)
+        path = next(
+            query.path
+            for query, truth in zip(dataset.queries, dataset.ground_truth, strict=True)
+            if truth["ok"] and query.path in reasons
+        )
+        raise ConfigError(
+            f"no query of {dataset.name} that has a match can be used; the first is {path}: {reasons[path]}"
+        )
+    size = len(index)
+    exact, rows = [], []
+    through_graph: list[Ranking] | None = None if depth is None else []
+    for start in range(0, len(places), _BATCH):
+        batch = descriptors[start : start + _BATCH]
+        for place, hits in enumerate(index.search_descriptors(batch, size, exact=True), start):
+            exact.append(_ids(hits))
+            judged = itertools.islice(_judged(hits, usable.ground_truth[place]), shown)
+            rows.append(ResultRow(usable.queries[place].path, list(judged), usable.queries[place].box))
+        if through_graph is not None and depth is not None:
+            few = max(1, min(depth, (size - 1) // _GRAPH_SHARE))
+            for place, hits in enumerate(index.search_descriptors(batch, few), start):
+                through_graph.append(_completed(_ids(hits), exact[place]))
+    return Measurement(
+        usable,
+        usable.judge(exact),
+        None if through_graph is None else usable.judge(through_graph),
+        exact,
+        through_graph,
+        rows,
+        failures,
+    )
 
 
-def _judged(hits: list[tfvlad.Hit], truth: dict[str, list[int]], shown: int) -> Iterator[ResultHit]:
+def _ids(hits: Sequence[tfvlad.Hit]) -> Ranking:
+    ids = np.array([hit.id for hit in hits], np.int64)
+    return ids.astype(np.min_scalar_type(ids.max(initial=0)))  # thousands of complete rankings are held
+
+
+def _completed(first: Ranking, complete: Ranking) -> Ranking:
+    return np.concatenate([first, complete[~np.isin(complete, first)]])
+
+
+def _judged(hits: Sequence[tfvlad.Hit], truth: Truth) -> Iterator[ResultHit]:
     right, junk = set(truth["ok"]), set(truth["junk"])
-    asked = (hit for hit in hits if hit.id not in junk)
-    for hit in itertools.islice(asked, shown):
-        yield ResultHit(hit.path, hit.score, hit.id in right)
+    for hit in hits:
+        if hit.id not in junk:
+            yield ResultHit(hit.path, hit.score, hit.id in right)

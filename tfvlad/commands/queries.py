@@ -1,40 +1,59 @@
-"""Query images -> descriptors, with an account of those that cannot be used."""
+"""Queries -> descriptors, with an account of those that cannot be used."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from tfvlad.crops import read_crop
+from tfvlad.datasets import Query
 from tfvlad.encoders import AnyEncoder
 from tfvlad.errors import ConfigError, ImageError
+from tfvlad.images import Source
 
 
 def encode_queries(
-    encoder: AnyEncoder, paths: Sequence[str]
-) -> tuple[list[str], npt.NDArray[np.float32], list[tuple[str, str]]]:
+    encoder: AnyEncoder, queries: Sequence[Query]
+) -> tuple[list[int], npt.NDArray[np.float32], list[tuple[str, str]]]:
     """Encodes every query that can be read.
 
     Returns:
-      The paths that could be encoded, their (n, dim) float32 descriptors, and (path, reason) of the others.
+      The places in `queries` of those that could be encoded, their (n, dim) float32 descriptors, and (path, reason) of
+      the others.
 
     Raises:
       ConfigError: there is none that can be read.
     """
-    found, rows, failures = [], [], []
-    stream = tqdm(encoder.encode_stream(paths), "Queries", len(paths), disable=None, delay=2, unit=" images")
-    for path, row in zip(paths, stream, strict=True):
+    given: list[int] = []
+    failures: dict[int, str] = {}
+
+    def sources() -> Iterator[Source]:
+        """The images and cut-out parts, read a little ahead of their descriptors."""
+        for place, query in enumerate(queries):
+            try:
+                part = query.path if query.box is None else read_crop(query.path, query.box, encoder.max_pixels)
+            except ImageError as error:
+                failures[place] = error.reason
+                continue
+            given.append(place)
+            yield part
+
+    found, rows = [], []
+    stream = tqdm(encoder.encode_stream(sources()), "Queries", len(queries), disable=None, delay=2, unit=" images")
+    for number, row in enumerate(stream):
         if isinstance(row, ImageError):
-            failures.append((path, row.reason))
+            failures[given[number]] = row.reason
         elif not (np.isfinite(row).all() and row.any()):
-            failures.append((path, "its descriptor is all zeros or not finite"))
+            failures[given[number]] = "its descriptor is all zeros or not finite"
         else:
-            found.append(path)
+            found.append(given[number])
             rows.append(row)
+    account = [(queries[place].path, failures[place]) for place in sorted(failures)]
     if not found:
-        path, reason = failures[0]
-        others = f" (and {len(failures) - 1} more that cannot be used)" if len(failures) > 1 else ""
+        path, reason = account[0]
+        others = f" (and {len(account) - 1} more that cannot be used)" if len(account) > 1 else ""
         raise ConfigError(f"{path}: {reason}{others}")
-    return found, np.stack(rows), failures
+    return found, np.stack(rows), account

@@ -12,6 +12,7 @@ import tfvlad
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import check_file, writing
+from tfvlad.datasets import Query
 from tfvlad.encoders import load_encoder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
@@ -43,8 +44,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
         from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
 
-        found, descriptors, failures = encode_queries(index.encoder, queries)
+        places, descriptors, failures = encode_queries(index.encoder, [Query(path) for path in queries])
         hits = index.search_descriptors(descriptors, values.k, values.exact)
+    found = [queries[place] for place in places]
     if values.format == "json":
         print(json.dumps([_as_json(query, of_query) for query, of_query in zip(found, hits, strict=True)], indent=2))
     else:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import jinja2
-
-from tfvlad.atomic import atomic_file
-from tfvlad.reports.thumbnails import thumbnail
+from tfvlad.datasets import Box
+from tfvlad.reports.page import write_page
 
 QUERY_SIDE = 280  # pixels
 HIT_SIDE = 200
-THUMBNAILS_KEPT = 1024  # some 10 MB; a file met again while among them is not encoded again
 
 
 class ResultHit(NamedTuple):
@@ -37,10 +33,12 @@ class ResultRow(NamedTuple):
     Attributes:
       query: the query's image file.
       hits: best first.
+      box: (x1, y1, x2, y2) in pixels, where only this part of the query was searched for.
     """
 
     query: str
     hits: Sequence[ResultHit]
+    box: Box | None = None
 
 
 def write_results(
@@ -66,32 +64,20 @@ def write_results(
     Raises:
       OSError: the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfvlad.reports", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(figure=_figure, file_name=os.path.basename, verdict=_verdict)
-    page = environment.get_template("results.html.j2").generate(
+    write_page(
+        path,
+        "results.html.j2",
+        {"verdict": verdict},
         title=title,
         notes=notes,
         metrics=metrics or {},
         rows=rows,
-        thumbnail=functools.lru_cache(THUMBNAILS_KEPT)(thumbnail),
         query_side=QUERY_SIDE,
         hit_side=HIT_SIDE,
     )
-    with atomic_file(path) as partial, open(partial, "w", encoding="utf-8", errors="replace") as file:
-        file.writelines(page)
 
 
-def _figure(value: float | str) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _verdict(hits: Sequence[ResultHit]) -> str:
+def verdict(hits: Sequence[ResultHit]) -> str:
     """What the right answers among the hits come to, in words; empty where they are not known."""
     if all(hit.right is None for hit in hits):
         return ""

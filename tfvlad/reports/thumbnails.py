@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from tfvlad.datasets import Box
+
 
 class Thumbnail(NamedTuple):
     """A reduced image, ready for an ``<img>``.
@@ -24,7 +26,7 @@ class Thumbnail(NamedTuple):
     height: int
 
 
-def thumbnail(path: str, longest_side: int) -> Thumbnail | None:
+def thumbnail(path: str, longest_side: int, box: Box | None = None) -> Thumbnail | None:
     """Reduces an image file, turned upright as its EXIF orientation says, transparency on white.
 
     The JPEG holds pixels only: no EXIF (places, owners), comment or colour profile of the file gets into the page.
@@ -32,17 +34,19 @@ def thumbnail(path: str, longest_side: int) -> Thumbnail | None:
     Args:
       path: the file.
       longest_side: pixels; a smaller image is left as large as it is.
+      box: (x1, y1, x2, y2) in pixels of the upright image, to show only this part of it.
 
     Returns:
       The thumbnail, or None where there is no such file any more or it is no image that can be read.
     """
     try:
         with Image.open(path) as image:
-            image.draft(None, (2 * longest_side, 2 * longest_side))  # JPEG: no need to decode every pixel
+            if box is None:
+                image.draft(None, (2 * longest_side, 2 * longest_side))  # JPEG: no need to decode every pixel
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "I;16"):  # sixteen bits of grey, which convert() would clip instead of scale
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            upright = upright.convert("RGBA")
+            upright = (upright if box is None else upright.crop(_rounded(box))).convert("RGBA")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on broken files
         return None
     upright.thumbnail((longest_side, longest_side))
@@ -51,3 +55,8 @@ def thumbnail(path: str, longest_side: int) -> Thumbnail | None:
     jpeg = io.BytesIO()
     opaque.save(jpeg, "JPEG", quality=80)
     return Thumbnail("data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode("ascii"), *opaque.size)
+
+
+def _rounded(box: Box) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = box
+    return round(x1), round(y1), round(x2), round(y2)

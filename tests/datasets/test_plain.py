@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfvlad.datasets import DatabaseImage, plain_folder
+from tfvlad.datasets import DatabaseImage, Query, plain_folder
 from tfvlad.errors import ConfigError
 from tfvlad.folders import list_images
 from tfvlad.metrics import evaluate
@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> list[DatabaseImage]:
 
 def test_same_name_compares_relative_paths_without_suffix(queries: Path, database: list[DatabaseImage]) -> None:
     dataset = plain_folder(queries, database, "same_name")
-    assert dataset.queries == [str(queries / "1.jpg"), str(queries / "2.png")]
+    assert dataset.queries == [Query(str(queries / "1.jpg")), Query(str(queries / "2.png"))]
     # more/2.png is not 2.png: sub-folders count.
     assert dataset.ground_truth == [{"ok": [10], "junk": []}, {"ok": [], "junk": []}]
 
@@ -65,7 +65,7 @@ def test_a_json_file_says_what_matches(tmp_path: Path, queries: Path, database: 
     rule = described(tmp_path, {"2.png": {"ok": ["more/2.png", "3.jpg"], "junk": ["1.png"]}})
     dataset = plain_folder(queries, database, rule)
     # 1.jpg is in the folder but not in the file, so it is no query.
-    assert dataset.queries == [str(queries / "2.png")]
+    assert dataset.queries == [Query(str(queries / "2.png"))]
     assert dataset.ground_truth == [{"ok": [12, 11], "junk": [10]}]
 
 
@@ -107,7 +107,7 @@ def test_several_indexed_folders_all_match_by_name(tmp_path: Path, queries: Path
 def test_real_covers_match_by_name(data_dir: Path) -> None:
     covers = indexed(data_dir / "smvs_dvd" / "Reference")
     dataset = plain_folder(data_dir / "smvs_dvd" / "Canon", covers, "same_name")
-    assert [Path(query).name for query in dataset.queries] == [cover.name for cover in covers]
+    assert [Path(query.path).name for query in dataset.queries] == [cover.name for cover in covers]
     assert dataset.ground_truth == [{"ok": [cover.id], "junk": []} for cover in covers]
 
 

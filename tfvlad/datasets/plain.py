@@ -1,45 +1,17 @@
-"""Ground truth: which indexed images are right answers to which queries."""
+"""Plain folders as a data set: right answers by equal names, equal folders, or a file that lists them."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
+from tfvlad.datasets.dataset import DatabaseImage, Dataset, Query, Truth
 from tfvlad.errors import ConfigError
 from tfvlad.folders import list_images
-
-
-class DatabaseImage(NamedTuple):
-    """An indexed image.
-
-    Attributes:
-      name: path relative to the folder that was indexed.
-      path: the file itself.
-      id: what rankings name it by.
-    """
-
-    name: str
-    path: str
-    id: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Queries and their right answers, in the same order, as `tfvlad.metrics.evaluate` takes them.
-
-    Attributes:
-      queries: paths of the query images.
-      ground_truth: for each query the ids of the images that show its object (``ok``) and of those to be ignored
-        (``junk``).
-    """
-
-    queries: list[str]
-    ground_truth: list[dict[str, list[int]]]
 
 
 def plain_folder(
@@ -100,7 +72,7 @@ def plain_folder(
             f"no query of {folder} has a match besides itself under {os.fspath(rule)}: "
             f"{next(iter(matches))} would match {expected}, and the index has, for example, {images[0].name}"
         )
-    return Dataset(queries, ground_truth)
+    return Dataset([Query(path) for path in queries], {"all": ground_truth}, images, folder)
 
 
 def _without_suffix(name: str) -> str:
@@ -112,18 +84,14 @@ def _first_folder(name: str) -> str:
     return name.partition("/")[0] if "/" in name else ""
 
 
-def _match_by(
-    key: Callable[[str], str], names: Sequence[str], images: Sequence[DatabaseImage]
-) -> dict[str, dict[str, list[int]]]:
+def _match_by(key: Callable[[str], str], names: Sequence[str], images: Sequence[DatabaseImage]) -> dict[str, Truth]:
     groups: dict[str, list[int]] = defaultdict(list)
     for image in images:
         groups[key(image.name)].append(image.id)
     return {name: {"ok": groups.get(key(name), []), "junk": []} for name in names}
 
 
-def _match_named(
-    path: Path, folder: str, names: Sequence[str], images: Sequence[DatabaseImage]
-) -> dict[str, dict[str, list[int]]]:
+def _match_named(path: Path, folder: str, names: Sequence[str], images: Sequence[DatabaseImage]) -> dict[str, Truth]:
     entries = _read_json(path)
     if missing := sorted(entries.keys() - set(names)):
         raise ConfigError(f"{path} names queries that are no images of {folder}: {_some(missing)}")
@@ -145,7 +113,7 @@ def _match_named(
 
 def _without_self(
     queries: Sequence[str], truths: Sequence[Mapping[str, list[int]]], images: Sequence[DatabaseImage]
-) -> list[dict[str, list[int]]]:
+) -> list[Truth]:
     """Makes each query's own ids junk, and nothing but junk."""
     ids_of_file: dict[str, list[int]] = defaultdict(list)
     for image in images:

@@ -1,0 +1,106 @@
+"""What the graph loses is the graph's alone, by a stand-in for an index that says what each search finds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfvlad
+from tfvlad.commands.figures import as_columns, as_json
+from tfvlad.commands.measuring import measure
+from tfvlad.datasets import DatabaseImage, Dataset, Query
+from tfvlad.errors import ConfigError, ImageError
+
+FILES = 40
+
+
+class Encoder:
+    def encode_stream(self, sources: Iterable[str]) -> Iterator[Any]:
+        for source in sources:
+            yield ImageError(source, "is no picture") if "broken" in source else np.ones(2, np.float32)
+
+
+class Index:
+    """Finds 0 1 2 … exactly; through the graph it misses every file in `missed`."""
+
+    encoder = Encoder()
+
+    def __init__(self, *missed: int) -> None:
+        self.missed = missed
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return FILES
+
+    def search_descriptors(self, vectors: np.ndarray, k: int, exact: bool = False) -> list[list[tfvlad.Hit]]:
+        ids = [id_ for id_ in range(FILES) if exact or id_ not in self.missed][:k]
+        if not exact:
+            self.asked.append(k)
+        return [[tfvlad.Hit(f"{id_}.jpg", 1 / (1 + id_), id_) for id_ in ids] for _ in vectors]
+
+
+def dataset(*queries: str, **protocols: list[dict[str, list[int]]]) -> Dataset:
+    database = [DatabaseImage(f"{id_}.jpg", f"{id_}.jpg", id_) for id_ in range(FILES)]
+    return Dataset([Query(query) for query in queries], protocols, database, "set")
+
+
+def test_what_the_graph_misses_comes_where_its_hits_end() -> None:
+    # A tenth of 39 is 3 hits: the graph finds 0 2 3, and 1 follows: 0 2 3 1 4 … The right answer 1 is second exactly,
+    # AP (0 + 1/2) / 2 = 1/4, and fourth through the graph, AP (0 + 1/4) / 2 = 1/8.
+    index = Index(1)
+    measured = measure(index, dataset("a.jpg", all=[{"ok": [1], "junk": []}]), depth=100)  # type: ignore[arg-type]
+    assert index.asked == [3]
+    assert measured.graph is not None
+    assert measured.graph_rankings is not None
+    assert measured.graph_rankings[0].tolist() == [0, 2, 3, 1, *range(4, FILES)]
+    assert (measured.exact["all"].score, measured.graph["all"].score) == (1 / 4, 1 / 8)
+    head, rows = as_columns(measured)
+    assert head == ["metric", "exact", "graph", "loss"]
+    assert rows[:3] == [
+        ["queries", "1", "", ""],
+        ["mAP", "0.2500", "0.1250", "0.1250"],
+        ["MRR", "0.5000", "0.2500", "0.2500"],
+    ]
+    found = as_json(measured)
+    assert found["protocols"]["all"]["loss"]["mAP"] == 1 / 8  # type: ignore[index]
+    assert found["per_query"] == [{"query": "a.jpg", "box": None, "ap": {"all": 1 / 4}, "graph_ap": {"all": 1 / 8}}]
+
+
+def test_every_protocol_is_judged() -> None:
+    protocols = {
+        "medium": [{"ok": [0, 1], "junk": []}] * 2,
+        "hard": [{"ok": [1], "junk": [0]}, {"ok": [], "junk": [0]}],
+    }
+    measured = measure(Index(), dataset("a.jpg", "b.jpg", **protocols))  # type: ignore[arg-type]
+    assert {name: judged.score for name, judged in measured.exact.items()} == {"medium": 1, "hard": 1}
+    assert measured.graph is None
+    head, rows = as_columns(measured)
+    assert head == ["metric", "value"]
+    assert [row for row in rows if "queries" in row[0]] == [["queries (medium)", "2"], ["queries (hard)", "1"]]
+    found = as_json(measured)
+    assert found["per_query"] == [
+        {"query": "a.jpg", "box": None, "ap": {"medium": 1, "hard": 1}},
+        {"query": "b.jpg", "box": None, "ap": {"medium": 1, "hard": None}},
+    ]
+
+
+def test_ukbench_is_told_by_its_own_score_first() -> None:
+    groups = dataclasses.replace(dataset("a.jpg", all=[{"ok": [0, 1, 3, 9], "junk": []}]), measure="N-S score")
+    measured = measure(Index(1), groups, depth=3)  # type: ignore[arg-type]
+    # Exactly 0 1 2 3 come first, three of the four; through the graph 0 2 3 1, three as well.
+    assert as_columns(measured)[1][1] == ["N-S score", "3.0000", "3.0000", "0.0000"]
+    assert as_json(measured)["score"] == 3
+
+
+def test_queries_that_cannot_be_used_are_left_out() -> None:
+    truths = [{"ok": [0], "junk": []}, {"ok": [1], "junk": []}]
+    measured = measure(Index(), dataset("broken.jpg", "b.jpg", all=truths))  # type: ignore[arg-type]
+    assert measured.dataset.ground_truth == truths[1:]
+    assert [row.query for row in measured.rows] == ["b.jpg"]
+    assert measured.failures == [("broken.jpg", "is no picture")]
+    with pytest.raises(ConfigError, match=r"no query of set that has a match can be used; the first is broken.jpg: is"):
+        measure(Index(), dataset("broken.jpg", "b.jpg", all=[truths[0], {"ok": [], "junk": []}]))  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""Layers by name, pattern or all of them; fully connected features; the named networks, with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import pytest
+
+import tfvlad
+from tfvlad.datasets import Dataset
+from tfvlad.sweep import Grid, sweep
+from tfvlad.sweep.networks import FC, Network, load_networks, select_layers
+
+
+@pytest.fixture(scope="module")
+def inception() -> Network:
+    return load_networks(tfvlad.EncoderConfig(backbone="inceptionv3", weights="random:0"), [75], with_fc=True)[75]
+
+
+@pytest.fixture(scope="module")
+def vgg16() -> Network:
+    return load_networks(tfvlad.EncoderConfig(weights="random:0"), [64], with_fc=False)[64]
+
+
+def test_all_is_every_module_or_every_convolution(inception: Network, vgg16: Network) -> None:
+    assert select_layers(inception, "inceptionv3", ["all"]) == [f"mixed{number}" for number in range(11)]
+    every = select_layers(vgg16, "vgg16", ["all"])
+    assert (len(every), every[0], every[-1]) == (13, "block1_conv1", "block5_conv3")
+
+
+def test_names_and_patterns_are_the_networks_and_the_papers(inception: Network, vgg16: Network) -> None:
+    expected = ["block4_conv1", "block4_conv2", "block4_conv3", "block5_pool"]
+    assert select_layers(vgg16, "vgg16", ["block5_pool", "conv4_*", "block4_conv3"]) == expected
+    assert select_layers(inception, "inceptionv3", ["inception_3?"]) == ["mixed0", "mixed1"]
+    with pytest.raises(tfvlad.ConfigError, match=r"layers: nothing in vgg16 matches 'fire\*'; see `tfvlad layers`"):
+        select_layers(vgg16, "vgg16", ["conv4_*", "fire*"])
+    with pytest.raises(tfvlad.ConfigError, match="layer 'block4_conv9' is not there, did you mean 'block4_conv3'"):
+        select_layers(vgg16, "vgg16", ["block4_conv9"])
+
+
+def test_the_features_before_the_classifier(inception: Network) -> None:
+    assert inception.outputs[FC].shape == (None, 2048)
+    small = tfvlad.EncoderConfig(weights="random:0")
+    with pytest.raises(tfvlad.ConfigError, match="fc of vgg16 takes images of 224x224 pixels only: add 224"):
+        load_networks(small, [64, 448], with_fc=True)
+    with pytest.raises(tfvlad.ConfigError, match=r"fc needs weights imagenet or random:SEED, got 'some\.h5'"):
+        load_networks(tfvlad.EncoderConfig(weights="some.h5"), [224], with_fc=True)
+
+
+def test_the_features_before_the_classifier_of_a_file(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(tfvlad.ConfigError, match="so no fc; vlad, mean, max and gem are possible"):
+        load_networks(config, [64], with_fc=True)
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(6, 3, strides=4, name="maps")(inputs)
+    flat = keras.layers.GlobalAveragePooling2D(name="pooled")(maps)
+    hidden = keras.layers.Dense(5, name="hidden")(flat)
+    keras.Model(inputs, keras.layers.Dense(3, name="classes")(hidden)).save(tmp_path / "classifier.keras")
+    own = tfvlad.EncoderConfig(backbone=str(tmp_path / "classifier.keras"), preprocessing="tf")
+    study, _ = sweep(dataset, tmp_path / "out", Grid(("maps",), (32,), (4,), (0, 3), ("mean", "fc")), own)
+    shown = [(cell.setting.layer, cell.setting.encoding, cell.size) for cell in study.cells]
+    assert shown == [("", "fc", 5), ("", "fc", 3), ("maps", "mean", 6), ("maps", "mean", 3)]
+    assert study.layers == ["maps"]
+    with pytest.raises(tfvlad.ConfigError, match="takes images of 32x32 pixels only: image_size must be 32"):
+        sweep(dataset, tmp_path / "out", Grid(("maps",), (32, 64)), own)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers", "sizes", "encodings"),
+    [
+        ("vgg16", ("conv2_2", "pool3"), (64,), ("vlad", "gem")),
+        ("inceptionv3", ("mixed0", "mixed10"), (75,), ("vlad", "mean", "fc")),
+    ],
+)
+def test_the_named_networks_are_swept(
+    backbone: str, layers: tuple[str, ...], sizes: tuple[int, ...], encodings: tuple[str, ...], dataset: Dataset,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    own = tfvlad.EncoderConfig(backbone=backbone, weights="random:0")
+    study, failures = sweep(dataset, tmp_path, Grid(layers, sizes, (4,), (3, 0), encodings), own)  # type: ignore[arg-type]
+    assert failures == {}
+    kinds = [(layer, encoding) for layer in study.layers for encoding in encodings if encoding != "fc"]
+    kinds += [("", "fc")] * ("fc" in encodings)
+    assert {(cell.setting.layer, cell.setting.encoding) for cell in study.cells} == set(kinds)
+    assert len(study.cells) == 2 * len(kinds)
+    assert all(cell.qualities["all"].score > 0 and not cell.impossible for cell in study.cells)

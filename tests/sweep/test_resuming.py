@@ -1,0 +1,158 @@
+"""What is done is not done again: after a kill, for more settings, for the same settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfvlad
+from tfvlad.datasets import Dataset
+from tfvlad.sweep import Cell, Grid, Study, codebooks, passes, scratch, size, sweep
+from tfvlad.sweep.cells import as_json
+
+GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of two images, and word of each."""
+    monkeypatch.setattr("tfvlad.sweep.extraction._LARGEST_BATCH", 1)
+    monkeypatch.setattr(scratch, "_SAVE_EVERY", 0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return sweep(dataset, tmp_path_factory.mktemp("whole"), GRID, config)[0]
+
+
+def figures(study: Study) -> list[Any]:
+    """All that does not depend on how fast the machine was."""
+    return [as_json(dataclasses.replace(cell, network_ms=0, encoding_ms=0)) for cell in study.cells]
+
+
+class Counter:
+    """Counts the images that pass the network, and stops a sweep after some of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> None:
+        self.images = 0
+        run_pass = passes.run_pass
+
+        def counted(extractor: Any, *arguments: Any) -> None:
+            extracted = extractor._extracted
+
+            def extract(batch: Any) -> Any:
+                if self.images == stop_after:
+                    raise KeyboardInterrupt
+                self.images += len(batch.positions)
+                return extracted(batch)
+
+            extractor._extracted = extract
+            run_pass(extractor, *arguments)
+
+        for module in (codebooks, size):
+            monkeypatch.setattr(module, "run_pass", counted)
+
+
+@pytest.mark.parametrize("stop_after", [5, 12, 25, 41, 70])
+def test_a_stopped_sweep_goes_on_where_it_was(
+    whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, stop_after: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        first = Counter(patch, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(dataset, tmp_path, GRID, config)
+    with pytest.MonkeyPatch.context() as patch:
+        second = Counter(patch)
+        study, _ = sweep(dataset, tmp_path, GRID, config)
+    assert figures(study) == figures(whole)
+    every = 2 * (12 + 24)  # sizes; the codebooks' images, then all
+    assert every <= first.images + second.images <= every + 2  # at most the window at work is done again
+
+
+def test_a_killed_sweep_gives_the_same(
+    whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "asked").write_bytes(pickle.dumps((dataset, str(tmp_path / "out"), GRID, config)))
+    code = f"""
+import os, pickle, signal
+from tfvlad.sweep import extraction, judging, scratch, size, sweep
+extraction._LARGEST_BATCH, scratch._SAVE_EVERY = 1, 0.0
+judged, seen = size.judge_dims, []
+def judge(*arguments):
+    seen.append(0)
+    if len(seen) == 6:  # the second at the second size
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judged(*arguments)
+size.judge_dims = judge
+sweep(*pickle.loads(open({str(tmp_path / "asked")!r}, "rb").read()))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        counter = Counter(patch)
+        study, _ = sweep(dataset, tmp_path / "out", GRID, config)
+    assert figures(study) == figures(whole)
+    assert counter.images == 0
+
+
+def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
+    whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)
+    assert set(os.listdir(tmp_path)) == {"cells", "writer.lock"}
+    counter = Counter(monkeypatch)
+    judged: list[Any] = []
+    judge_dims = size.judge_dims
+
+    def judge(rows: Any, roles: Any, dataset: Any, dims: list[int], seed: int) -> Any:
+        judged.append((rows.shape[1], dims))
+        return judge_dims(rows, roles, dataset, dims, seed)
+
+    monkeypatch.setattr(size, "judge_dims", judge)
+    again, _ = sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)
+    assert (counter.images, judged) == (0, [])
+    assert [as_json(cell) for cell in again.cells] == [as_json(cell) for cell in again.cells]
+    study, _ = sweep(dataset, tmp_path, GRID, config)
+    assert judged == 2 * [(32, [0]), (8, [0]), (32, [4, 0]), (8, [4, 0])]  # what is new alone
+    assert figures(study) == figures(whole)
+
+
+def test_an_edited_image_and_another_seed_are_other_cells(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("vlad",))
+    sweep(dataset, tmp_path, grid, config)
+    counter = Counter(monkeypatch)
+    sweep(dataset, tmp_path, grid, config, seed=1)
+    assert counter.images == 36
+    sweep(dataset, tmp_path, grid, dataclasses.replace(config, power=0.5))
+    assert counter.images == 72
+    path = dataset.queries[0].path
+    before = os.stat(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    try:
+        sweep(dataset, tmp_path, grid, config)
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert counter.images == 108
+
+
+def test_a_damaged_cell_is_computed_anew(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("max",))
+    first: list[Cell] = sweep(dataset, tmp_path, grid, config)[0].cells
+    for path in (tmp_path / "cells").iterdir():
+        path.write_text("{")
+    counter = Counter(monkeypatch)
+    again = sweep(dataset, tmp_path, grid, config)[0].cells
+    assert counter.images == 24
+    assert first[0].qualities["all"].score == again[0].qualities["all"].score

@@ -1,0 +1,71 @@
+"""Which images a sweep studies, and by what ground truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from absl import flags
+
+from tfvlad.datasets import PUBLISHED, DatabaseImage, Dataset, load_dataset, plain_folder, split_name
+from tfvlad.errors import ConfigError
+from tfvlad.folders import image_paths
+
+
+def given_dataset(values: flags.FlagValues) -> Dataset | None:
+    """A public benchmark or plain folders; None where neither a data set nor queries are given.
+
+    Args:
+      values: the flags of the command.
+
+    Returns:
+      The data set, ids being places in its database.
+
+    Raises:
+      ConfigError: folders, files or ground truth are not there or do not fit.
+    """
+    name, folder = split_name(values.dataset or "")
+    if name:
+        if values.images or values.queries:
+            raise ConfigError(f"{name} has images and queries of its own; leave --images and --queries out")
+        published = load_dataset(name, folder)
+        return published if values.query_boxes else published.whole_images()
+    if folder and ":" in folder and not os.path.isdir(folder):
+        raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
+    database = _database(values.images or [folder])
+    queries = values.queries or folder
+    return plain_folder(queries, database, values.ground_truth) if queries else None
+
+
+def altered_copies(values: flags.FlagValues) -> Dataset:
+    """The images, and altered copies of them as queries.
+
+    Raises:
+      ConfigError: no image can be read.
+    """
+    from tfvlad.sweep import self_retrieval  # imports TensorFlow, for which no refusal should wait
+
+    title = ", ".join(os.path.basename(os.path.abspath(folder)) for folder in values.images)
+    copies = os.path.join(values.output, "queries")
+    database = _database(values.images)
+    return self_retrieval(database, values.proxy_queries, copies, values.seed, title, values.max_pixels)
+
+
+def unique_images(folders: Iterable[str]) -> list[str]:
+    """The images of folders; one counts once, whatever folders and links lead to it.
+
+    Raises:
+      ConfigError: one is not a folder, or holds no image.
+    """
+    return list(_located(folders))
+
+
+def _database(folders: Iterable[str]) -> list[DatabaseImage]:
+    located = enumerate(_located(folders).items())
+    return [DatabaseImage(os.path.relpath(path, root), path, number) for number, (path, root) in located]
+
+
+def _located(folders: Iterable[str]) -> dict[str, str]:
+    """Path of each image -> the folder that was given."""
+    found = {os.path.realpath(path): (path, folder) for folder in folders for path in image_paths(folder)}
+    return dict(found.values())

@@ -1,0 +1,65 @@
+"""`tfvlad sweep`: which layer, scale and encoding find a user's own images best."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from absl import flags
+
+from tfvlad.commands.failures import report_failures
+from tfvlad.commands.studied import altered_copies, given_dataset, unique_images
+from tfvlad.commands.sweep_figures import as_json, as_rows
+from tfvlad.commands.sweep_output import check_output, write_outputs
+from tfvlad.commands.table import table
+from tfvlad.commands.targets import writing
+from tfvlad.datasets import split_name
+from tfvlad_flags import encoder, evaluation, fitting, output
+from tfvlad_flags import sweep as sweep_flags
+from tfvlad_flags.required import require
+
+OPERANDS = ""
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    evaluation.define_dataset(values)
+    sweep_flags.define_images(values)
+    sweep_flags.define(values)
+    encoder.define_network(values)
+    encoder.define_encoding(values)
+    fitting.define(values)
+    output.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
+    require("output", values)
+    output.define_format(values)
+
+
+def run(values: flags.FlagValues, operands: list[str]) -> int:
+    """Runs the command."""
+    grid = sweep_flags.grid(values)
+    config = encoder.shared_config(values, max(grid.clusters))
+    check_output(values.output)
+    fit_on = unique_images(values.fit_on) if values.fit_on else None
+    dataset = given_dataset(values)
+    with writing(values.output):
+        os.makedirs(os.path.join(values.output, "cells"), exist_ok=True)
+    from tfvlad.sweep import sweep  # imports TensorFlow, for which no refusal should wait
+
+    study, failures = sweep(
+        dataset or altered_copies(values),
+        values.output,
+        grid,
+        config,
+        fit_on,
+        values.seed,
+        proxy=dataset is None,
+    )
+    folders = values.fit_on or values.images or [split_name(values.dataset)[1]]
+    with writing(values.output):
+        write_outputs(study, values.output, folders, failures)
+    if values.format == "json":
+        print(json.dumps(as_json(study, failures), indent=2))
+    else:
+        print(table(*as_rows(study)))
+        print(f"\n{os.path.join(values.output, 'report.html')} shows the study")
+    return report_failures(sorted(failures.items()))

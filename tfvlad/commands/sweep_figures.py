@@ -1,0 +1,114 @@
+"""How a study is shown: as rows of a table and as JSON; the best setting first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfvlad.sweep.cells import or_null
+from tfvlad.sweep.choice import ranked
+from tfvlad.sweep.results import Cell, Study
+from tfvlad.sweep.statistics import intervals
+
+
+def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a table for reading; settings that were not possible come last."""
+    several = len(study.protocols) > 1
+    head = ["layer", "px", "encoding", "K", "dim"]
+    for protocol in study.protocols:
+        of = f" ({protocol})" if several else ""
+        head += [f"{study.measure}{of}", f"95% interval{of}", f"recall@1{of}"]
+    rows = []
+    for figures in _figures(study):
+        setting = [figures["layer"] or "-", figures["image_size"], figures["encoding"], figures["clusters"] or ""]
+        row = [*map(str, setting), str(figures["dim"] or "full")]
+        for protocol in study.protocols:
+            quality = figures["protocols"].get(protocol)
+            row += (
+                ["-", "", "-"]
+                if quality is None
+                else [_shown(quality["score"]), _span(quality["interval"]), _shown(quality["recall_at_1"])]
+            )
+        cost = figures["network_ms"] + figures["encoding_ms"]
+        rows.append([*row, f"{cost:.1f}" if not figures["impossible"] else "-", str(figures["bytes_per_image"] or "-")])
+    return [*head, "ms/image", "bytes"], rows
+
+
+def as_json(study: Study, failures: Mapping[str, str]) -> dict[str, Any]:
+    """The whole study but for the rankings, as one JSON object."""
+    return {
+        "dataset": study.name,
+        "measure": study.measure,
+        "protocols": study.protocols,
+        "proxy": study.proxy,
+        "queries": len(study.queries),
+        "database": len(study.database),
+        "fit_on": study.fit_on,
+        "seed": study.seed,
+        "config": {
+            name: value
+            for name, value in vars(study.config).items()
+            if name not in ("layer", "image_size", "clusters", "dim")
+        },
+        "layers": study.layers,
+        "settings": list(_figures(study)),
+        "failed": [{"path": path, "reason": reason} for path, reason in sorted(failures.items())],
+    }
+
+
+def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
+    """The head and the rows of a table for programs: one row for each setting and protocol."""
+    head = ["image_size", "layer", "encoding", "clusters", "dim", "size", "bytes_per_image", "network_ms"]
+    head += ["encoding_ms", "impossible", "protocol", study.measure, "low", "high", "recall_at_1"]
+    rows = []
+    for figures in _figures(study):
+        setting = [figures[name] for name in head[:10]]
+        for protocol, quality in figures["protocols"].items() or [("", None)]:
+            values = [quality["score"], *quality["interval"], quality["recall_at_1"]] if quality else [None] * 4
+            rows.append([*setting, protocol, *values])
+    return head, rows
+
+
+def _figures(study: Study) -> Iterator[dict[str, Any]]:
+    """Every setting's figures, the best first."""
+    best = ranked(study)
+    known = {cell.setting for cell in best}
+    cells = [*best, *(cell for cell in study.cells if cell.setting not in known)]
+    spans = {protocol: _intervals(study, cells, protocol) for protocol in study.protocols}
+    for cell in cells:
+        yield {
+            **vars(cell.setting),
+            "size": cell.size,
+            "bytes_per_image": cell.bytes_per_image,
+            "network_ms": cell.network_ms,
+            "encoding_ms": cell.encoding_ms,
+            "impossible": cell.impossible,
+            "protocols": {
+                protocol: {
+                    "score": or_null(quality.score),
+                    "interval": [or_null(end) for end in spans[protocol][id(cell)]],
+                    "recall_at_1": or_null(quality.recall_at_1),
+                }
+                for protocol, quality in cell.qualities.items()
+            },
+        }
+
+
+def _intervals(study: Study, cells: list[Cell], protocol: str) -> dict[int, tuple[float, float]]:
+    """By the identity of the cell."""
+    possible = [cell for cell in cells if protocol in cell.qualities]
+    if not possible:
+        return {}
+    found = intervals(np.stack([cell.qualities[protocol].values for cell in possible]), study.seed)
+    return {id(cell): span for cell, span in zip(possible, found, strict=True)}
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _span(ends: list[float | None]) -> str:
+    low, high = ends
+    return "" if low is None or high is None else f"{low:.2f} to {high:.2f}"

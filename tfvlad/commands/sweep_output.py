@@ -1,0 +1,103 @@
+"""The folder of a sweep's results."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfvlad.atomic import atomic_file
+from tfvlad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfvlad.sweep.results import Cell, Study
+
+_CSV, _JSON, _FLAGFILE, _REPORT = "results.csv", "results.json", "best.flags", "report.html"
+_OWN = {"cells", "queries", "scratch", "writer.lock", "writer.txt", _CSV, _JSON, _FLAGFILE, _REPORT}
+
+
+def check_output(folder: str) -> None:
+    """Refuses a folder that holds anything but an earlier sweep, before the work whose results it is to hold.
+
+    Raises:
+      ConfigError: names what is in the way.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not os.path.isdir(folder):
+        raise ConfigError(f"{folder} is not a folder; give one for the results that is empty or not there yet")
+    held = {name for name in os.listdir(folder) if not name.startswith(".")}  # files being written start with one
+    if strangers := sorted(held - _OWN):
+        raise ConfigError(f"{folder} holds {strangers[0]}, which is no sweep's; give a folder that is empty or new")
+    if held and "cells" not in held:  # every sweep has made them first; the others may be anyone's
+        raise ConfigError(f"{folder} is not of an earlier sweep; give a folder that is empty or new")
+
+
+def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Mapping[str, str]) -> None:
+    """Writes the table as CSV and JSON, the flagfile of the best encoder, and the report, each whole or not at all.
+
+    Args:
+      study: the results.
+      folder: where to.
+      fit_on: the folders whose images were fitted on.
+      failures: path -> what is wrong with an image.
+    """
+    from tfvlad.commands.sweep_figures import as_columns, as_json
+    from tfvlad.reports.sweep import write_report
+    from tfvlad.sweep.choice import ranked
+
+    head, rows = as_columns(study)
+    path = os.path.join(folder, _CSV)
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    _write(os.path.join(folder, _JSON), json.dumps(as_json(study, failures), indent=2) + "\n")
+    best = next((cell for cell in ranked(study) if cell.setting.encoding == "vlad"), None)
+    text = "" if best is None else flagfile(study, best, fit_on)
+    path = os.path.join(folder, _FLAGFILE)
+    if text:
+        _write(path, text)
+    else:
+        with contextlib.suppress(FileNotFoundError):  # of a sweep with other encodings
+            os.unlink(path)
+    write_report(study, os.path.join(folder, _REPORT), text)
+
+
+def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
+    """The flags with which `tfvlad fit` makes the encoder of a VLAD's cell again.
+
+    Args:
+      study: whose settings all cells share.
+      cell: a VLAD.
+      fit_on: the folders whose images were fitted on.
+    """
+    config, setting = study.config, cell.setting
+    backbone = os.path.abspath(config.backbone) if config.backbone.endswith(".keras") else config.backbone
+    weights = os.path.abspath(config.weights) if config.weights.endswith(".h5") else config.weights
+    given = [
+        *(("images", os.path.abspath(path)) for path in fit_on),
+        ("backbone", backbone),
+        ("weights", weights),
+        ("layer", setting.layer),
+        *([("preprocessing", config.preprocessing)] if config.preprocessing else []),
+        ("precision", config.precision),
+        ("image_size", setting.image_size),
+        ("resize", config.resize),
+        ("clusters", setting.clusters),
+        ("intra_norm", str(config.intra_norm).lower()),
+        ("power", config.power),
+        ("dim", setting.dim),
+        ("codebook_samples", config.codebook_samples),
+        ("whitening_samples", config.whitening_samples),
+        ("max_pixels", config.max_pixels),
+        ("seed", study.seed),
+    ]
+    lines = [f"--{name}={value}" for name, value in given]
+    return "\n".join(["# tfvlad fit --flagfile=best.flags --encoder=FOLDER", *lines, ""])
+
+
+def _write(path: str, text: str) -> None:
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,66 @@
+"""Names for what a sweep computes, made of everything that shapes it: what has the same name need not be done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from tfvlad import images
+from tfvlad.config import EncoderConfig
+from tfvlad.datasets import Dataset, Query
+from tfvlad.sweep.cells import digest
+from tfvlad.sweep.networks import Network
+from tfvlad.sweep.plan import Stream
+from tfvlad.weights import weights_digest
+
+_VERSION = 1  # raised whenever the same settings give other cells
+
+
+class Keys:
+    """The names of everything at one image size.
+
+    Attributes:
+      size: names what all settings at this size share.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        fit_on: Iterable[Query],
+        config: EncoderConfig,
+        network: Network,
+        image_size: int,
+        seed: int,
+    ) -> None:
+        """Takes what shapes the cells."""
+        self._config = config
+        self._network = network
+        self._digests: dict[str, str] = {}
+        self._shared = digest(
+            [
+                [_VERSION, images.VERSION, image_size, seed, network.preprocessing],
+                [config.precision, config.resize, config.max_pixels, config.codebook_samples, config.whitening_samples],
+                [file_stamp(query) for query in fit_on],
+                [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
+                [file_stamp(query) for query in dataset.queries],
+                [dataset.measure, dataset.protocols],
+            ]
+        )
+        self.size = digest([self._shared, config.intra_norm, config.power, weights_digest(network.model)])
+
+    def cell(self, stream: Stream, dim: int) -> str:
+        """The name of a cell."""
+        if stream.layer not in self._digests:
+            self._digests[stream.layer] = self._network.digest(stream.layer)
+        vlad = [self._config.intra_norm, self._config.power] if stream.encoding == "vlad" else []
+        return digest([self._shared, stream, self._digests[stream.layer], vlad, dim])
+
+
+def file_stamp(image: Query) -> list[Any]:
+    """An image file as it is now, as JSON: an edited one is another."""
+    try:
+        status = os.stat(image.path)
+    except OSError:
+        return [image.path, None]
+    return [os.path.realpath(image.path), image.box, status.st_size, status.st_mtime_ns]

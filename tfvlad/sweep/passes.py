@@ -1,0 +1,75 @@
+"""A pass over images: everything that a sweep wants of each, written to disk as it comes, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from tfvlad.crops import read_crop
+from tfvlad.datasets import Query
+from tfvlad.engines import overlapped
+from tfvlad.errors import ImageError
+from tfvlad.images import Source
+from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
+from tfvlad.sweep.scratch import Progress
+
+Floats = npt.NDArray[np.float32]
+
+
+def run_pass(
+    extractor: LayerExtractor,
+    images: Sequence[Query],
+    progress: Progress,
+    arrays: Sequence[Floats],
+    store: Callable[[list[int], LayerBatch], None],
+    max_pixels: int,
+    title: str,
+) -> None:
+    """Extracts images from the first that is not done; decoding, the network and `store` are at work at once.
+
+    Args:
+      extractor: runs the network.
+      images: all of the pass's.
+      progress: where the pass is; failures of images are noted there.
+      arrays: what `store` writes to.
+      store: takes a batch, with its positions in `images`.
+      max_pixels: see `tfvlad.EncoderConfig`.
+      title: of the progress bar.
+    """
+    first = progress.done
+    reasons: dict[int, str] = {}  # of boxes that could not be cut out
+    stopped = False
+
+    def sources() -> Iterator[Source]:
+        for position, image in enumerate(images[first:], first):
+            try:
+                yield image.path if image.box is None else read_crop(image.path, image.box, max_pixels)
+            except ImageError as error:
+                reasons[position] = error.reason
+                yield b""
+
+    def take(step: Step) -> int:
+        nonlocal stopped
+        if stopped:  # what came before this step is not stored
+            return 0
+        stopped = True
+        if isinstance(step, LayerBatch):
+            store([first + position for position in step.positions], step)
+        elif isinstance(step, tuple):
+            position = first + step[0]
+            progress.failures[position] = reasons.get(position, step[1].reason)
+        else:
+            progress.advance(first + step, arrays)
+        stopped = False
+        return step if isinstance(step, int) else 0
+
+    with tqdm(None, title, len(images), initial=first, disable=None, delay=2, unit=" images") as bar:
+        try:
+            for done in overlapped(extractor.stream(sources()), take):
+                if done:
+                    bar.update(first + done - bar.n)
+        finally:
+            progress.save(arrays)

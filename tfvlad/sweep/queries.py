@@ -1,0 +1,103 @@
+"""Queries for want of ground truth: altered copies of the user's own images, each of which is to find its original.
+
+A proxy. It rewards settings whose descriptors stand cutting, turning, blurring and compression; it says nothing about
+another viewpoint, other light or another camera, which photographs of the same thing differ in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from tfvlad.atomic import atomic_file
+from tfvlad.crops import read_upright
+from tfvlad.datasets import DatabaseImage, Dataset, Query
+from tfvlad.errors import ConfigError, ImageError
+from tfvlad.sweep.cells import digest
+from tfvlad.sweep.keys import file_stamp
+
+_VERSION = 1  # raised whenever the same seed gives other copies
+_LONGEST_SIDE = 1024  # pixels of a copy
+_TURN = 20.0  # degrees, to either side
+_KEPT = (0.6, 0.85)  # of each side, by the cut
+_BLUR = (0.001, 0.004)  # standard deviation, as a share of the longest side
+_QUALITY = (30, 70)  # of the JPEG
+_GREY = (128, 128, 128)  # behind the corners of a turned image
+
+
+def self_retrieval(
+    database: list[DatabaseImage], count: int, folder: str | os.PathLike[str], seed: int, name: str, max_pixels: int
+) -> Dataset:
+    """Makes a data set of images and altered copies of a random part of them.
+
+    Each copy is turned, cut, blurred and compressed, all four, by seeded random amounts. Copies that are there already
+    are left alone, so that a stopped sweep finds its queries again; other JPEG files in the folder are deleted.
+
+    Args:
+      database: the images, with their places as ids.
+      count: copies, at most; images that cannot be read are passed over.
+      folder: where the copies are written, as JPEG files.
+      seed: chooses and alters.
+      name: of the data set.
+      max_pixels: see `tfvlad.EncoderConfig`.
+
+    Raises:
+      ConfigError: none of the images can be read.
+    """
+    os.makedirs(folder, exist_ok=True)
+    copies: dict[int, str] = {}
+    first_error: ImageError | None = None
+    order = np.random.default_rng(seed).permutation(len(database))
+    with tqdm(None, "Altered copies", min(count, len(database)), disable=None, delay=2, unit=" images") as bar:
+        for position in order.tolist():
+            if len(copies) == count:
+                break
+            image = database[position]
+            key = digest([_VERSION, seed, max_pixels, file_stamp(Query(image.path))])
+            copy = os.path.join(folder, f"{position:06}-{key[:12]}.jpg")
+            try:
+                if not os.path.exists(copy):
+                    pixels = read_upright(image.path, max_pixels)
+                    _write(copy, pixels, np.random.default_rng((seed, position)))
+            except ImageError as error:
+                first_error = first_error or error
+                continue
+            copies[position] = copy
+            bar.update()
+    if not copies:
+        raise ConfigError(f"none of the {len(database)} images can be read; the first is {first_error}")
+    _delete_others(folder, set(copies.values()))
+    places = sorted(copies)
+    truths = [{"ok": [database[position].id], "junk": []} for position in places]
+    return Dataset([Query(copies[position]) for position in places], {"all": truths}, database, name)
+
+
+def alter(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> Image.Image:
+    """Turns, cuts and blurs an image, (H, W, 3) uint8 RGB, by random amounts."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    turned = image.rotate(generator.uniform(-_TURN, _TURN), Image.Resampling.BICUBIC, fillcolor=_GREY)
+    kept = generator.uniform(*_KEPT)
+    width, height = (max(1, round(side * kept)) for side in turned.size)
+    left = int(generator.integers(turned.width - width, endpoint=True))
+    top = int(generator.integers(turned.height - height, endpoint=True))
+    cut = turned.crop((left, top, left + width, top + height))
+    return cut.filter(ImageFilter.GaussianBlur(max(cut.size) * generator.uniform(*_BLUR)))
+
+
+def _write(path: str, pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> None:
+    altered = alter(pixels, generator)
+    with atomic_file(path) as temporary:
+        altered.save(temporary, "JPEG", quality=int(generator.integers(*_QUALITY, endpoint=True)))
+
+
+def _delete_others(folder: str | os.PathLike[str], copies: Collection[str]) -> None:
+    """Removes the copies of another seed, or of images that are no longer there."""
+    for entry in os.scandir(folder):
+        if entry.path not in copies and entry.name.endswith(".jpg"):
+            os.unlink(entry.path)
