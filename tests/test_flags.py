@@ -29,6 +29,11 @@ FLAGS = {
         "html", "max_pixels",
     },
     "export": {"encoder", "output", "version", "precision", "xla"},
+    "sweep": {
+        "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
+        "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",
+        "intra_norm", "power", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output", "format",
+    },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
     "demo": {"output", "seed"},

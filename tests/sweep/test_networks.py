@@ -80,7 +80,7 @@ def test_the_named_networks_are_swept(
 ) -> None:  # fmt: skip
     own = tfvlad.EncoderConfig(backbone=backbone, weights="random:0")
     study, failures = sweep(dataset, tmp_path, Grid(layers, sizes, (4,), (3, 0), encodings), own)  # type: ignore[arg-type]
-    assert failures == {}
+    assert failures == []
     kinds = [(layer, encoding) for layer in study.layers for encoding in encodings if encoding != "fc"]
     kinds += [("", "fc")] * ("fc" in encodings)
     assert {(cell.setting.layer, cell.setting.encoding) for cell in study.cells} == set(kinds)

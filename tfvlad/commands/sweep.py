@@ -62,4 +62,4 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     else:
         print(table(*as_rows(study)))
         print(f"\n{os.path.join(values.output, 'report.html')} shows the study")
-    return report_failures(sorted(failures.items()))
+    return report_failures(failures)

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfvlad.atomic import atomic_file
@@ -36,14 +36,14 @@ def check_output(folder: str) -> None:
         raise ConfigError(f"{folder} is not of an earlier sweep; give a folder that is empty or new")
 
 
-def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Mapping[str, str]) -> None:
+def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[tuple[str, str]]) -> None:
     """Writes the table as CSV and JSON, the flagfile of the best encoder, and the report, each whole or not at all.
 
     Args:
       study: the results.
       folder: where to.
       fit_on: the folders whose images were fitted on.
-      failures: path -> what is wrong with an image.
+      failures: (path, reason) of the images that could not be used.
     """
     from tfvlad.commands.sweep_figures import as_columns, as_json
     from tfvlad.reports.sweep import write_report

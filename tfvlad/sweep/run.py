@@ -22,7 +22,7 @@ def sweep(
     fit_on: Sequence[str] | None = None,
     seed: int = 0,
     proxy: bool = False,
-) -> tuple[Study, Failures]:
+) -> tuple[Study, list[tuple[str, str]]]:
     """Tries every setting of a grid (Ng, Yang and Davis 2015, section 4).
 
     Each image passes the network once at each size to be described, and once more where it is among those that the
@@ -41,7 +41,7 @@ def sweep(
       proxy: see `Study.proxy`.
 
     Returns:
-      The study, and the images that could not be used at one size or more.
+      The study, and (path, reason) of the images that could not be used at one size or more.
 
     Raises:
       ConfigError: a setting does not exist or does not fit, or no image can be used.
@@ -74,8 +74,8 @@ def sweep(
         queries=[query.path for query in dataset.queries],
         database=[image.path for image in dataset.database],
         right=[[positions[id_] for id_ in truth["ok"] if id_ in positions] for truth in dataset.ground_truth],
-        fit_on=sum(image.path not in failures for image in fitting),
+        fit_on=sum(image not in failures for image in fitting),
         cells=sorted(cells, key=lambda cell: cell.setting),
         seed=seed,
     )
-    return study, failures
+    return study, sorted((image.path, reason) for image, reason in failures.items())

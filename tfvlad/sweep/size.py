@@ -29,7 +29,7 @@ from tfvlad.sweep.scratch import Progress, Scratch
 from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
-Failures = dict[str, str]  # path -> what is wrong with the image
+Failures = dict[Query, str]  # image, or part of one -> what is wrong with it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,8 @@ class SizeSweep:
         needed = [stream for stream in self._streams if stream.layer in self._shapes and self._missing(stream)]
         if needed:
             self._compute(needed)
-        self.failures = self._cache.get_json(self._failures_key) or {}
+        failed = self._cache.get_json(self._failures_key) or []
+        self.failures = {Query(path, box and tuple(box)): why for path, box, why in failed}
         too_few = f"{self._size}x{self._size} pixels are too few for this layer"
         return [
             self._cache.get(self._keys.cell(stream, dim)) or self._impossible(stream, dim, too_few)
@@ -111,13 +112,13 @@ class SizeSweep:
         progress = Progress(scratch.path("descriptors.json"))
         rows = {stream: scratch.rows(stream, len(images), self._length(stream)) for stream in fitted}
         self._describe(images, progress, rows, codebooks)
-        failed = {work.fit_on[position].path: reason for position, reason in books.failures().items()}
-        failed |= {images[row].path: reason for row, reason in progress.failures.items()}
-        self._cache.put_json(self._failures_key, failed)
+        failed = {work.fit_on[position]: reason for position, reason in books.failures().items()}
+        failed |= {images[row]: reason for row, reason in progress.failures.items()}
+        self._cache.put_json(self._failures_key, [[*image, reason] for image, reason in failed.items()])
         roles = roles.without(progress.failures)
         if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
-            path = images[min(progress.failures)].path
-            raise ConfigError(f"no query or no database image can be used; the first is {path}: {failed[path]}")
+            image = images[min(progress.failures)]
+            raise ConfigError(f"no query or no database image can be used; the first is {image.path}: {failed[image]}")
         for stream, why in not_fitted.items():
             for dim in self._missing(stream):
                 self._cache.put(self._keys.cell(stream, dim), self._impossible(stream, dim, why))
