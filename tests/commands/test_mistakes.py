@@ -22,6 +22,10 @@ FIT = (
 INDEX = "index --images {photos} --index {new} --encoder {encoder}"
 SEARCH = "search --index {index} {query}"
 EVALUATE = "evaluate --index {index} --queries {queries}"
+SWEEP = (
+    "sweep --images {photos} --queries {queries} --output {new} --backbone {network} --preprocessing tf "
+    "--layers second --image_sizes 64 --clusters 4 --dims 4"
+)
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +70,10 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
     ("line", "answer"),
     [
         # The command itself.
-        ("", "a command is needed; there are fit, index, search, evaluate, export, bench, layers, demo"),
+        ("", "a command is needed; there are fit, index, search, evaluate, sweep, export, bench, layers, demo"),
         ("''", "a command is needed; there are fit,"),
         ("serch {query}", "there is no command 'serch'; did you mean search?"),
-        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, export,"),
+        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, sweep, export,"),
         ("--k=3 search {query}", "the command comes before --k=3; there are fit,"),
         # Flags that are missing, unknown or not what they should be.
         ("fit", "tfvlad fit: --images is needed; --encoder is needed (see tfvlad fit --help)"),
@@ -195,6 +199,24 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{EVALUATE} --ground_truth={{bad}}/stray.json", "names queries that are no images of {queries}: stray.jpg"),
         (f"{EVALUATE} --ground_truth={{bad}}/unindexed.json", "names files that are not indexed: nowhere.jpg"),
         (f"{EVALUATE} --ground_truth={{bad}}/unmatched.json", "no query of {queries} has a match besides itself"),
+        # What a sweep tries.
+        ("sweep", "--images is needed; --output is needed"),
+        (f"{SWEEP} --layers=third", "layer 'third' is not there"),
+        (f"{SWEEP} --layers=fire*", "layers: nothing in {network} matches 'fire*'; see `tfvlad layers`"),
+        (f"{SWEEP} --layers=", "layers must name one at least"),
+        (
+            f"{SWEEP} --dims=4,some",
+            "--dims must be whole numbers from 0, with commas between them, or full, got 'some'",
+        ),
+        (f"{SWEEP} --dims=0,full", "dims must name each once, got 0 again"),
+        (f"{SWEEP} --image_sizes=0", "--image_sizes must be whole numbers from 1, with commas between them, got '0'"),
+        (f"{SWEEP} --encodings=vlad,fisher", "encodings must be of vlad, mean, max, gem, fc, got 'fisher'"),
+        (f"{SWEEP} --encodings=fc", "no layer with (batch, features) before its last one, so no fc"),
+        (f"{SWEEP} --fit_on={{bad}}/nowhere", "{bad}/nowhere is not a folder"),
+        (f"{SWEEP} --images={{bad}}/empty", "{bad}/empty holds no image"),
+        (f"{SWEEP} --dataset=oxford:{{photos}}", "oxford:{photos} is no folder, and no data set with its folder"),
+        (f"{SWEEP} --output={{bad}}/folder", "folder holds mine.txt, which is no sweep's; give a folder that is empty"),
+        (f"{SWEEP} --output={{bad}}/file.txt", "{bad}/file.txt is not a folder; give one for the results"),
         # The demo's folder.
         ("demo --output={bad}/folder", "{bad}/folder is not of an earlier demo; give a folder that is empty or not"),
         ("demo --output={bad}/file.txt", "{bad}/file.txt: Not a directory"),

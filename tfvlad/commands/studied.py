@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 
@@ -32,9 +33,13 @@ def given_dataset(values: flags.FlagValues) -> Dataset | None:
         return published if values.query_boxes else published.whole_images()
     if folder and ":" in folder and not os.path.isdir(folder):
         raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
-    database = _database(values.images or [folder])
+    searched = values.images or [folder]
+    database = _database(searched)
     queries = values.queries or folder
-    return plain_folder(queries, database, values.ground_truth) if queries else None
+    if not queries:
+        return None
+    asked = plain_folder(queries, database, values.ground_truth)
+    return dataclasses.replace(asked, name=" in ".join(dict.fromkeys([_title([queries]), _title(searched)])))
 
 
 def altered_copies(values: flags.FlagValues) -> Dataset:
@@ -45,10 +50,10 @@ def altered_copies(values: flags.FlagValues) -> Dataset:
     """
     from tfvlad.sweep import self_retrieval  # imports TensorFlow, for which no refusal should wait
 
-    title = ", ".join(os.path.basename(os.path.abspath(folder)) for folder in values.images)
+    os.makedirs(os.path.join(values.output, "cells"), exist_ok=True)  # a sweep's folder has them from the first
     copies = os.path.join(values.output, "queries")
     database = _database(values.images)
-    return self_retrieval(database, values.proxy_queries, copies, values.seed, title, values.max_pixels)
+    return self_retrieval(database, values.proxy_queries, copies, values.seed, _title(values.images), values.max_pixels)
 
 
 def unique_images(folders: Iterable[str]) -> list[str]:
@@ -58,6 +63,10 @@ def unique_images(folders: Iterable[str]) -> list[str]:
       ConfigError: one is not a folder, or holds no image.
     """
     return list(_located(folders))
+
+
+def _title(folders: Iterable[str]) -> str:
+    return ", ".join(os.path.basename(os.path.abspath(folder)) for folder in folders)
 
 
 def _database(folders: Iterable[str]) -> list[DatabaseImage]:

@@ -9,7 +9,7 @@ from absl import flags
 
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.studied import altered_copies, given_dataset, unique_images
-from tfvlad.commands.sweep_figures import as_json, as_rows
+from tfvlad.commands.sweep_figures import as_json, as_lines, as_rows
 from tfvlad.commands.sweep_output import check_output, write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
@@ -19,6 +19,8 @@ from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
 
 OPERANDS = ""
+
+_SHOWN = 20  # settings in the table, the best; the files have all
 
 
 def define(values: flags.FlagValues) -> None:
@@ -41,8 +43,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
     dataset = given_dataset(values)
-    with writing(values.output):
-        os.makedirs(os.path.join(values.output, "cells"), exist_ok=True)
     from tfvlad.sweep import sweep  # imports TensorFlow, for which no refusal should wait
 
     study, failures = sweep(
@@ -60,6 +60,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if values.format == "json":
         print(json.dumps(as_json(study, failures), indent=2))
     else:
-        print(table(*as_rows(study)))
-        print(f"\n{os.path.join(values.output, 'report.html')} shows the study")
+        head, rows = as_rows(study)
+        print(table(head, rows[:_SHOWN]))
+        if len(rows) > _SHOWN:
+            print(f"... and {len(rows) - _SHOWN} more in {os.path.join(values.output, 'results.csv')}")
+        print("", *as_lines(study), f"{os.path.join(values.output, 'report.html')} shows the study", sep="\n")
     return report_failures(failures)

@@ -1,4 +1,4 @@
-"""How a study is shown: as rows of a table and as JSON; the best setting first."""
+"""How a study is shown: as rows of a table, the best setting first; its claims as lines; all of it as JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tfvlad.sweep.cells import or_null
 from tfvlad.sweep.choice import ranked
+from tfvlad.sweep.findings import findings
 from tfvlad.sweep.results import Cell, Study
 from tfvlad.sweep.statistics import intervals
 
@@ -36,6 +37,14 @@ def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     return [*head, "ms/image", "bytes"], rows
 
 
+def as_lines(study: Study) -> Iterator[str]:
+    """The paper's claims, each comparison with its verdict and beneath it the figure."""
+    for finding in findings(study):
+        mean, low, high = finding.difference
+        yield f"{finding.claim}: {finding.verdict}"
+        yield f"  {mean:+.3f} ({low:+.3f} to {high:+.3f}) {finding.comparison}"
+
+
 def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The whole study but for the rankings, as one JSON object."""
     return {
@@ -54,6 +63,16 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
         },
         "layers": study.layers,
         "settings": list(_figures(study)),
+        "findings": [
+            {
+                "claim": finding.claim,
+                "comparison": finding.comparison,
+                "difference": or_null(finding.difference.mean),
+                "interval": [or_null(finding.difference.low), or_null(finding.difference.high)],
+                "verdict": finding.verdict,
+            }
+            for finding in findings(study)
+        ],
         "failed": [{"path": path, "reason": reason} for path, reason in failures],
     }
 

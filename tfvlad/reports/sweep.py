@@ -20,8 +20,6 @@ from tfvlad.sweep.findings import findings
 from tfvlad.sweep.results import Cell, Study
 from tfvlad.sweep.statistics import best_of, difference, intervals
 
-FRONT = 12  # settings listed beneath a chart at most, the best
-
 
 class Choice(NamedTuple):
     """A setting that a reader may want to take.
@@ -79,7 +77,7 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         claims=[(claim, list(of)) for claim, of in itertools.groupby(findings(study), lambda finding: finding.claim)],
         by_layer=by_layer(study, bounds),
         by_dimension=by_dimension(study, bounds),
-        costs=[(chart, list(zip(chart.series[-1].points, front, strict=True))[-FRONT:]) for chart, front in costs],
+        costs=[(chart, list(zip(chart.series[-1].points, front, strict=True))) for chart, front in costs],
         fronts=[{cell.setting for cell in front} for _, front in costs],
         examples=examples(study, ranked[0]) if ranked else [],
         example_side=EXAMPLE_SIDE,

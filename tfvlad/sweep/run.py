@@ -10,7 +10,7 @@ from tfvlad.datasets import Dataset, Query
 from tfvlad.sweep.networks import load_networks, select_layers
 from tfvlad.sweep.plan import Grid
 from tfvlad.sweep.results import Cell, Study
-from tfvlad.sweep.size import Failures, SizeSweep, Work
+from tfvlad.sweep.size import CELLS, Failures, SizeSweep, Work
 from tfvlad.writer_lock import sole_writer
 
 
@@ -55,7 +55,7 @@ def sweep(
     networks = load_networks(config, grid.image_sizes, "fc" in grid.encodings)
     some = next(iter(networks.values()))
     layers = select_layers(some, config.backbone, grid.layers) if grid.needs_maps else []
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.join(folder, CELLS), exist_ok=True)
     cells: list[Cell] = []
     failures: Failures = {}
     with sole_writer(folder):

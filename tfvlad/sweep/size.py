@@ -28,6 +28,8 @@ from tfvlad.sweep.roles import Roles, assign
 from tfvlad.sweep.scratch import Progress, Scratch
 from tfvlad_kernels import encode_vlad
 
+CELLS = "cells"  # the folder of finished cells, which an output folder has from the first
+
 Floats = npt.NDArray[np.float32]
 Failures = dict[Query, str]  # image, or part of one -> what is wrong with it
 
@@ -74,7 +76,7 @@ class SizeSweep:
         }
         self._keys = Keys(work.dataset, work.fit_on, work.config, network, image_size, work.seed)
         self._failures_key = f"failed-{self._keys.size}"
-        self._cache = CellCache(os.path.join(work.folder, "cells"))
+        self._cache = CellCache(os.path.join(work.folder, CELLS))
         config = work.config
         self._loader = image_loader(image_size, config.resize, network.preprocessing, config.max_pixels)
         self.failures: Failures = {}

@@ -1,0 +1,131 @@
+"""`tfvlad sweep`: what it prints, what it leaves behind, and that its best encoder can be had again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_results import REASONS, Command, assert_listed, document, done, refusal
+
+WRITTEN = {"cells", "writer.lock", "results.csv", "results.json", "report.html"}
+
+
+@pytest.fixture
+def tried(network: str) -> list[str]:
+    """The flags of a small grid: two layers, two sizes, VLADs and means, of 4 dimensions and whole."""
+    return [
+        "sweep", f"--backbone={network}", "--preprocessing=tf", "--layers=*", "--image_sizes=64,48", "--clusters=4",
+        "--dims=4,full", "--encodings=vlad,mean",
+    ]  # fmt: skip
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_table_files_and_a_report(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    line = [*tried, "--images", photos, "--queries", queries, "--output", out]
+    head, *rows = done(command(*line)).splitlines()
+    assert head.split()[:5] == ["layer", "px", "encoding", "K", "dim"]
+    assert {(row.split()[0], row.split()[2]) for row in rows[:16]} == {
+        (layer, encoding) for layer in ("first", "second") for encoding in ("vlad", "mean")
+    }
+    assert "Intermediate layers beat the last one: " in rows[17]
+    assert rows[-1] == f"{out}/report.html shows the study"
+    assert names(out) == WRITTEN | {"best.flags"}
+
+    study = json.loads((out / "results.json").read_text())
+    assert document(command(*line, "--format=json")) == study
+    assert (study["dataset"], study["queries"], study["database"], study["proxy"]) == ("queries in photos", 8, 8, False)
+    assert len(study["settings"]) == 2 * 2 * 2 * 2  # layers, sizes, encodings, dimensions
+    scores = [setting["protocols"]["all"]["score"] for setting in study["settings"]]
+    assert scores == sorted(scores, reverse=True)
+    assert {finding["claim"] for finding in study["findings"]} == {
+        "Intermediate layers beat the last one",
+        "Finer scales lift the higher layers",
+        "VLAD beats pooling",
+        "Short descriptors keep most of the quality",
+    }
+    with open(out / "results.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["mAP"]) for row in table] == scores
+    assert "<title>Sweep of queries in photos" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_more_settings_than_a_screen_holds_are_left_to_the_files(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    line = [*tried, "--images", photos, "--queries", queries, "--output", tmp_path / "out", "--dims=2,3,4,full"]
+    out = done(command(*line)).splitlines()
+    assert out[21] == f"... and 12 more in {tmp_path}/out/results.csv"
+
+
+def test_the_best_encoder_again(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    """Fitted with the flagfile, indexed and evaluated by the other commands, it has the figures of its setting."""
+    out, encoder, index = (tmp_path / name for name in ("out", "encoder", "index"))
+    line = [*tried, "--images", photos, "--queries", queries, "--fit_on", photos, "--fit_on", queries]
+    study = document(command(*line, "--output", out, "--encodings=vlad", "--format=json"))
+    done(command("fit", f"--flagfile={out}/best.flags", "--encoder", encoder))
+    done(command("index", "--images", photos, "--encoder", encoder, "--index", index))
+    measured = document(command("evaluate", "--index", index, "--queries", queries, "--exact", "--format=json"))
+    best = study["settings"][0]["protocols"]["all"]
+    assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
+
+
+def test_without_queries_images_are_to_find_themselves(
+    command: Command, tried: list[str], photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    line = [*tried, "--images", photos, "--output", out, "--proxy_queries=5", "--encodings=mean", "--format=json"]
+    study = document(command(*line))
+    assert (study["proxy"], study["queries"], study["database"]) == (True, 5, 8)
+    assert names(out) == WRITTEN | {"queries"}  # no VLAD, no flagfile
+    assert len(names(out / "queries")) == 5
+    assert "This is a proxy" in (out / "report.html").read_text(encoding="utf-8")
+    assert document(command(*line)) == study
+
+
+def test_a_benchmark_brings_images_queries_and_answers(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    covers = tmp_path / "covers"
+    shutil.copytree(photos, covers / "Reference")
+    shutil.copytree(queries, covers / "E63")
+    line = [*tried, "--dataset", f"smvs:{covers}", "--output", tmp_path / "out", "--format=json"]
+    study = document(command(*line))
+    assert (study["queries"], study["database"], study["proxy"]) == (8, 8, False)
+    said = refusal(command(*line, "--images", photos))
+    assert said == "tfvlad sweep: smvs has images and queries of its own; leave --images and --queries out"
+
+
+def test_images_that_cannot_be_used_are_listed(
+    command: Command, tried: list[str], broken: Path, queries: Path, tmp_path: Path
+) -> None:
+    line = [*tried, "--images", broken, "--queries", queries, "--ground_truth", tmp_path / "truth.json"]
+    (tmp_path / "truth.json").write_text(json.dumps({"000.jpg": {"ok": ["000.jpg"]}}))
+    swept = command(*line, "--dims=4", "--output", tmp_path / "out", "--format=json")
+    assert_listed(swept, *(broken / name for name in REASONS))
+    assert {failure["path"] for failure in document(swept, status=1)["failed"]} == {
+        str(broken / name) for name in REASONS
+    }
+
+
+def test_a_folder_of_others_is_not_written_to(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    line = [*tried, "--images", photos, "--queries", queries]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    assert "mine holds thesis.txt, which is no sweep's" in refusal(command(*line, "--output", tmp_path / "mine"))
+    (tmp_path / "also").mkdir()
+    (tmp_path / "also" / "results.csv").touch()
+    assert "also is not of an earlier sweep" in refusal(command(*line, "--output", tmp_path / "also"))
+    assert names(tmp_path / "mine") | names(tmp_path / "also") == {"thesis.txt", "results.csv"}
