@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
@@ -78,6 +82,37 @@ def test_the_best_encoder_again(
     measured = document(command("evaluate", "--index", index, "--queries", queries, "--exact", "--format=json"))
     best = study["settings"][0]["protocols"]["all"]
     assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
+
+
+def test_a_killed_sweep_goes_on_and_gives_the_same(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    line = [*tried, f"--images={photos}", f"--queries={queries}", "--format=json"]
+    code = f"""
+import os, signal
+from tfvlad.commands.main import run
+from tfvlad.sweep import size
+judge_dims, seen = size.judge_dims, []
+def judge(*arguments):
+    seen.append(0)
+    if len(seen) == 6:  # the second at the second size
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judge_dims(*arguments)
+size.judge_dims = judge
+run({[*line, f"--output={tmp_path}/killed"]!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "scratch" in names(tmp_path / "killed")
+
+    def figures(study: Any) -> tuple[Any, Any]:
+        """All that does not depend on how fast the machine was."""
+        times = {"network_ms": 0, "encoding_ms": 0}
+        return [setting | times for setting in study["settings"]], study["findings"]
+
+    resumed = document(command(*line, "--output", tmp_path / "killed"))
+    assert figures(resumed) == figures(document(command(*line, "--output", tmp_path / "whole")))
+    assert names(tmp_path / "killed") == names(tmp_path / "whole")
 
 
 def test_without_queries_images_are_to_find_themselves(

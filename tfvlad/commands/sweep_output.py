@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tfvlad.sweep.results import Cell, Study
 
 _CSV, _JSON, _FLAGFILE, _REPORT = "results.csv", "results.json", "best.flags", "report.html"
-_OWN = {"cells", "queries", "scratch", "writer.lock", "writer.txt", _CSV, _JSON, _FLAGFILE, _REPORT}
+_LOCK = {"writer.lock", "writer.lock-journal", "writer.txt"}  # a killed sweep leaves all three
+_OWN = {"cells", "queries", "scratch", *_LOCK, _CSV, _JSON, _FLAGFILE, _REPORT}
 
 
 def check_output(folder: str) -> None:
