@@ -37,8 +37,8 @@ def written(tmp_path: Path, title: str = "Evaluation", **parts: list[JudgedQuery
 
 def test_a_curve_runs_over_the_chart(tmp_path: Path) -> None:
     page = written(tmp_path)
-    # The plot is 404 x 264 from (60, 12): precision 1 at its top left, 0 at its bottom right.
-    assert page.count('points="60.0,12.0 262.0,144.0 464.0,276.0"') == 3
+    # The plot is 404 x 264 from (60, 22): precision 1 at its top left, 0 at its bottom right.
+    assert page.count('points="60.0,22.0 262.0,154.0 464.0,286.0"') == 3
     assert re.findall(r'<polyline class="([^"]*)"', page) == ["colour-0", "colour-0 dashed", "colour-1"]
     assert page.index("mAP") < page.index("0.5000")
     assert "Worst queries" not in page
