@@ -5,8 +5,8 @@
 Without --images, photographs are drawn; without --backbone, VGG16's layers are used, with random weights. The first
 table has each stage by itself and all of them at once, whose last figure is the time that the stages' processor time
 would take on cores that are never idle, over the time that it took (the target is 0.95). The second has JPEGs of 2 and
-12 megapixels, decoded whole and at a reduced DCT scale, and the cosine of the two descriptors (the target is 0.995); the
-codes of all blocks must be read at any scale, and what that takes by itself is told, too.
+12 megapixels, decoded whole and at a reduced DCT scale, and the cosine of the two descriptors (the target is 0.995).
+Whatever the scale, the codes of all blocks must be read: what that takes by itself is told, too.
 """
 
 from __future__ import annotations
