@@ -8,11 +8,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_features, label_tile, new_scores, pack_codebook
+from tfvlad_kernels.assignment import Labels, label_features, label_tile
+from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_batch, as_power, raise_not_finite
 from tfvlad_kernels.jit import kernel
 from tfvlad_kernels.normalization import normalize
 from tfvlad_kernels.residuals import add_residuals
+from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take, thread_count
 
 Bounds = npt.NDArray[np.intp]
@@ -96,11 +98,11 @@ def _encode_images(
 def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats) -> bool:
     """Sums the residuals of one image tile by tile, each while it is in the cache; False where one is not finite."""
     vlad[:] = 0
-    scores = new_scores(codebook, stop - start)
-    labels = np.empty(scores.shape[0], np.int32)
+    scratch = new_scratch(codebook, stop - start)
+    labels = np.empty(scratch.scores.shape[0], np.int32)
     for first in range(start, stop, labels.shape[0]):
         tile = labels[: min(labels.shape[0], stop - first)]
-        if not label_tile(features, first, codebook, scores, tile):
+        if not label_tile(features, first, codebook, scratch, tile):
             return False
         add_residuals(features, first, codebook.centroids, tile, vlad)
     return True

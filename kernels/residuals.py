@@ -6,10 +6,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_tile, new_scores, pack_codebook
+from tfvlad_kernels.assignment import Labels, label_tile
+from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_features, raise_not_finite
 from tfvlad_kernels.jit import kernel, reduction
 from tfvlad_kernels.normalization import Doubles
+from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take
 
 Counts = npt.NDArray[np.intp]
@@ -83,14 +85,14 @@ def _sum_blocks(
     inertias: Doubles,
 ) -> None:
     for _ in numba.prange(workers):
-        scores = new_scores(codebook, block)
-        labels = np.empty(scores.shape[0], np.int32)
+        scratch = new_scratch(codebook, block)
+        labels = np.empty(scratch.scores.shape[0], np.int32)
         b = take(counter)
         while b < blocks:
             stop = min((b + 1) * block, features.shape[0])
             for first in range(b * block, stop, labels.shape[0]):
                 tile = labels[: min(labels.shape[0], stop - first)]
-                if label_tile(features, first, codebook, scores, tile):
+                if label_tile(features, first, codebook, scratch, tile):
                     inertias[b] += _add_features(features, first, codebook.centroids, tile, counts[b], sums[b])
                 else:
                     inertias[b] = np.nan
