@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.codes import HAS_BYTE_PRODUCTS
 from tfvlad_kernels.inputs import Floats, as_features, raise_not_finite
-from tfvlad_kernels.jit import kernel
+from tfvlad_kernels.jit import inlined, kernel
 from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS, TILE, best_lane, score_half_panel, score_panel
 from tfvlad_kernels.scratch import Scratch, new_scratch
 from tfvlad_kernels.screening import screen_tile
@@ -90,7 +90,7 @@ def label_tile(features: Floats, first: int, codebook: Codebook, scratch: Scratc
     return valid
 
 
-@kernel
+@inlined
 def _leave_all(features: Floats, first: int, codebook: Codebook, scratch: Scratch, labels: Labels) -> int:
     """Does what `screen_tile` does, but decides on no feature."""
     for row in range(labels.shape[0]):
@@ -101,7 +101,7 @@ def _leave_all(features: Floats, first: int, codebook: Codebook, scratch: Scratc
 _screen = screen_tile if HAS_BYTE_PRODUCTS else _leave_all
 
 
-@kernel
+@inlined
 def _score(features: Floats, codebook: Codebook, scratch: Scratch, count: int) -> None:
     """Scores the first `count` features of `scratch.order`."""
     clusters, panels, order, scores = codebook.centroids.shape[0], codebook.panels, scratch.order, scratch.scores
@@ -110,7 +110,7 @@ def _score(features: Floats, codebook: Codebook, scratch: Scratch, count: int) -
     for panel in range(panels.shape[0]):
         if clusters - panel * LANES <= HALF_LANES:
             for row in range(0, count, ROWS):
-                score_half_panel(features, order, row, panels, panel, scores)
+                score_half_panel(features, order, row, panels, panel, scores, features, order[0] + TILE)
         else:
             for row in range(0, count, ROWS):
-                score_panel(features, order, row, panels, panel, scores)
+                score_panel(features, order, row, panels, panel, scores, features, order[0] + TILE)

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 
 from tfvlad_kernels.emit import compiles_to
-from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS, Order, block_code
+from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS, Floats, Order, block_code
 
 Integers = npt.NDArray[np.int32]
 
@@ -38,9 +38,18 @@ def _multiply_add(builder: Any, values: Any, weights: Any, sums: Any) -> Any:
     return builder.shuffle_vector(*parts, ir.Constant(sums.type, list(range(sums.type.count))))
 
 
-def _multiplier(lanes: int) -> Callable[[Integers, Order, int, Integers, int, Integers], None]:
-    def multiply(codes: Integers, order: Order, first: int, panels: Integers, panel: int, products: Integers) -> None:
-        """Multiplies ROWS rows of codes by the first lanes of a panel.
+def _multiplier(lanes: int) -> Callable[[Integers, Order, int, Integers, int, Integers, Floats, int], None]:
+    def multiply(
+        codes: Integers,
+        order: Order,
+        first: int,
+        panels: Integers,
+        panel: int,
+        products: Integers,
+        coming: Floats,
+        ahead: int,
+    ) -> None:
+        """Multiplies ROWS rows of codes by the first lanes of a panel; asks the cache for what comes next.
 
         Args:
           codes: (N, G) int32, each four unsigned bytes.
@@ -50,6 +59,8 @@ def _multiplier(lanes: int) -> Callable[[Integers, Order, int, Integers, int, In
             start from.
           panel: which of the P panels.
           products: (S, P * LANES) int32; written from column panel * LANES on.
+          coming: (M, C) float32, as for `score_panel`.
+          ahead: likewise.
         """
         column, rows = panel * LANES, slice(first, first + ROWS)
         values = codes.view(np.uint8)[order[rows]].astype(np.int32)
@@ -57,7 +68,7 @@ def _multiplier(lanes: int) -> Callable[[Integers, Order, int, Integers, int, In
         weights = weights.transpose(0, 2, 1).reshape(-1, lanes)  # (G, lanes, 4) -> (4 G, lanes)
         products[rows, column : column + lanes] = values @ weights + panels[panel, -1, :lanes]
 
-    compiles_to(multiply, block_code(lanes, ir.IntType(32), _multiply_add, fetch=False))
+    compiles_to(multiply, block_code(lanes, ir.IntType(32), _multiply_add))
     return multiply
 
 

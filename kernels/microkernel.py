@@ -34,40 +34,41 @@ HALF_LANES = LANES // 2
 TILE = 20 * ROWS  # features that meet all panels before the next ones do; measured, flat from 48 to 192
 
 
-def block_code(lanes: int, scalar: Any, multiply_add: Callable[[Any, Any, Any, Any], Any], fetch: bool) -> Any:
+def block_code(lanes: int, scalar: Any, multiply_add: Callable[[Any, Any, Any, Any], Any]) -> Any:
     """Types, for `compiles_to`, what multiplies ROWS rows by the first lanes of a panel: see `score_panel`.
 
     Args:
       lanes: how many.
       scalar: LLVM's type of an element of rows, panels and scores, 32 bits wide.
       multiply_add: from the builder, a row's element in every lane, the panel's elements and the sums: the new sums.
-      fetch: whether to ask the cache for a share of the rows that lie TILE ahead.
     """
     vector = ir.VectorType(scalar, lanes)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        features, order, panels, scores = (
-            make_array(signature.args[i])(context, builder, args[i]) for i in (0, 1, 3, 5)
-        )
+        arrays = (make_array(signature.args[i])(context, builder, args[i]) for i in (0, 1, 3, 5, 6))
+        features, order, panels, scores, coming = arrays
         first, panel = args[2], args[4]
         intp = first.type
         _, depth = cgutils.unpack_tuple(builder, features.shape, 2)
         panel_count, panel_rows, _ = cgutils.unpack_tuple(builder, panels.shape, 3)
         _, width = cgutils.unpack_tuple(builder, scores.shape, 2)
+        _, coming_depth = cgutils.unpack_tuple(builder, coming.shape, 2)
         rows = []
         for r in range(ROWS):
             row = builder.load(builder.gep(order.data, [builder.add(first, intp(r))]))
             rows.append(builder.gep(features.data, [builder.mul(row, depth)]))
         column = builder.mul(panel, intp(LANES))
         weights = builder.gep(panels.data, [builder.mul(column, panel_rows)])
-        # ROWS features lie ahead, to be fetched by `panel_count` calls: `stride` floats per step of the loop.
-        stride = builder.sdiv(builder.add(panel_count, intp(ROWS - 1)), panel_count)
-        ahead = builder.add(intp(TILE), builder.mul(panel, stride))
-        ahead = builder.gep(rows[0], [builder.mul(ahead, depth)])
+        # The calls for all panels, of `depth` steps each, share ROWS rows: `stride` floats per step.
+        share = builder.mul(coming_depth, intp(ROWS))
+        steps = builder.mul(panel_count, depth)
+        stride = builder.sdiv(builder.sub(builder.add(share, steps), intp(1)), steps)
+        start = builder.mul(builder.add(args[7], first), coming_depth)
+        start = builder.add(start, builder.mul(builder.mul(panel, depth), stride))
+        ahead = builder.gep(coming.data, [start])
 
         def step(d: Any, sums: Sequence[Any]) -> list[Any]:
-            if fetch:
-                prefetch_line(builder, builder.gep(ahead, [builder.mul(d, stride)]))
+            prefetch_line(builder, builder.gep(ahead, [builder.mul(d, stride)]))
             weight = load(builder, builder.gep(weights, [builder.mul(d, intp(LANES))]), vector)
             values = [splat(builder, builder.load(builder.gep(row, [d])), vector) for row in rows]
             return [multiply_add(builder, value, weight, total) for value, total in zip(values, sums, strict=True)]
@@ -78,8 +79,10 @@ def block_code(lanes: int, scalar: Any, multiply_add: Callable[[Any, Any, Any, A
             store(builder, score, builder.gep(scores.data, [cell]))
         return context.get_dummy_value()
 
-    def typed(_: Any, features: Any, order: Any, first: Any, panels: Any, panel: Any, scores: Any) -> Any:
-        return types.void(features, order, types.intp, panels, types.intp, scores), generate
+    def typed(
+        _: Any, features: Any, order: Any, first: Any, panels: Any, panel: Any, scores: Any, coming: Any, ahead: Any
+    ) -> Any:
+        return types.void(features, order, types.intp, panels, types.intp, scores, coming, types.intp), generate
 
     return typed
 
@@ -89,9 +92,18 @@ def _multiply_add(builder: Any, values: Any, weights: Any, sums: Any) -> Any:
     return builder.call(function, [values, weights, sums])
 
 
-def _scorer(lanes: int) -> Callable[[Floats, Order, int, Floats, int, Floats], None]:
-    def score(features: Floats, order: Order, first: int, panels: Floats, panel: int, scores: Floats) -> None:
-        """Scores ROWS features against the first lanes of a panel.
+def _scorer(lanes: int) -> Callable[[Floats, Order, int, Floats, int, Floats, Floats, int], None]:
+    def score(
+        features: Floats,
+        order: Order,
+        first: int,
+        panels: Floats,
+        panel: int,
+        scores: Floats,
+        coming: Floats,
+        ahead: int,
+    ) -> None:
+        """Scores ROWS features against the first lanes of a panel, and asks the cache for a share of as many others.
 
         Args:
           features: (N, D) float32.
@@ -100,12 +112,14 @@ def _scorer(lanes: int) -> Callable[[Floats, Order, int, Floats, int, Floats], N
           panels: (P, D + 1, LANES) float32, a centroid in each lane, and below it what its scores start from.
           panel: which of the P panels.
           scores: (S, P * LANES) float32; written from column panel * LANES on.
+          coming: (M, C) float32, what comes next.
+          ahead: the first row of it that the rows of `order` stand for; rows beyond M do no harm.
         """
         weights = panels[panel, :, :lanes]
         column, rows = panel * LANES, slice(first, first + ROWS)
         scores[rows, column : column + lanes] = features[order[rows]] @ weights[:-1] + weights[-1]
 
-    compiles_to(score, block_code(lanes, ir.FloatType(), _multiply_add, fetch=True))
+    compiles_to(score, block_code(lanes, ir.FloatType(), _multiply_add))
     return score
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad_kernels.codes import Integers
-from tfvlad_kernels.jit import kernel, reduction
+from tfvlad_kernels.jit import inlined, kernel, reduction
 from tfvlad_kernels.microkernel import ROWS, Floats
 
 # Of features: below the smallest span, squares would be no float32; above the largest, neither.
@@ -89,7 +89,7 @@ def encode_features(
         terms[row, 3] = np.sqrt(terms[row, 3]) * growth + terms[row, 2]
 
 
-@kernel
+@inlined
 def _choose_step(bits: Integers, i: int, terms: Floats, row: int) -> None:
     # As integers, floats from 0 up keep their order, and those below 0 come, without a sign, after all of them.
     highest, lowest = np.int32(0), np.uint32(0)

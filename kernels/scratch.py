@@ -48,13 +48,18 @@ def new_scratch(codebook: Codebook, count: int) -> Scratch:
     tiles = -(-count // max(1, min(TILE, _MOST_SCORES // width)))
     rows = -(-count // max(1, tiles))
     rows = max(ROWS, -(-rows // ROWS) * ROWS)
-    scores = np.full((rows, width), np.float32(-np.inf))  # -Inf stays in lanes that are never written
+    scores = np.empty((rows, width), np.float32)
+    slots = np.empty(rows, np.intp)
+    for row in range(rows):
+        slots[row] = row
+        for lane in range(width):
+            scores[row, lane] = -np.inf  # and stays it in lanes that are never written
     most = max(2, int(codebook.centroids.shape[0] * _MOST_CANDIDATES))
     return Scratch(
         scores,
-        np.zeros(rows, np.intp),
-        np.arange(rows),
-        np.zeros((rows, codebook.codes.shape[1] - 1), np.int32),
+        np.empty(rows, np.intp),
+        slots,
+        np.empty((rows, codebook.codes.shape[1] - 1), np.int32),
         np.empty((rows, 4), np.float32),
         np.empty(codebook.terms.shape[1], np.float32),
         np.empty(most + 1, np.int32),

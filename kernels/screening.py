@@ -17,13 +17,13 @@ import numpy.typing as npt
 from tfvlad_kernels.candidates import bound_scores, inner_product, lanes_from, lowest_bit
 from tfvlad_kernels.codebook import Codebook
 from tfvlad_kernels.codes import Integers, multiply_half_panel, multiply_panel
-from tfvlad_kernels.jit import kernel
+from tfvlad_kernels.jit import inlined
 from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS, Floats
 from tfvlad_kernels.quantization import encode_features
 from tfvlad_kernels.scratch import Scratch
 
 
-@kernel
+@inlined
 def screen_tile(
     features: Floats, first: int, codebook: Codebook, scratch: Scratch, labels: npt.NDArray[np.int32]
 ) -> int:
@@ -46,10 +46,14 @@ def screen_tile(
     for panel in range(codebook.codes.shape[0]):
         if codebook.centroids.shape[0] - panel * LANES <= HALF_LANES:
             for row in range(0, count, ROWS):
-                multiply_half_panel(scratch.codes, scratch.slots, row, codebook.codes, panel, products)
+                multiply_half_panel(
+                    scratch.codes, scratch.slots, row, codebook.codes, panel, products, features, first + count
+                )
         else:
             for row in range(0, count, ROWS):
-                multiply_panel(scratch.codes, scratch.slots, row, codebook.codes, panel, products)
+                multiply_panel(
+                    scratch.codes, scratch.slots, row, codebook.codes, panel, products, features, first + count
+                )
     left = 0
     for row in range(count):
         floor = bound_scores(products, row, codebook.terms, scratch.terms, scratch.highest)
@@ -65,7 +69,7 @@ def screen_tile(
     return left
 
 
-@kernel
+@inlined
 def _find_candidates(highest: Floats, floor: float, candidates: Integers) -> int:
     """Writes, in ascending order, which scores can reach the floor, until there is no more room; returns how many."""
     found = 0
@@ -78,7 +82,7 @@ def _find_candidates(highest: Floats, floor: float, candidates: Integers) -> int
     return found
 
 
-@kernel
+@inlined
 def _choose(features: Floats, i: int, codebook: Codebook, candidates: Integers) -> int:
     """Returns the first of the candidates with the largest float32 score."""
     depth = features.shape[1]
