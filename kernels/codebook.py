@@ -16,6 +16,8 @@ from tfvlad_kernels.quantization import encode_centroid
 
 _LEAST_DEPTH = 64  # measured: where the products are shorter, the float32 ones are done sooner
 
+_BLOCK = 64  # rows of a panel that are written while they are in the cache
+
 
 class Codebook(NamedTuple):
     """Centroids, and what the scores need of them. Centroid p * LANES + l is lane l of panel p.
@@ -72,9 +74,10 @@ def _fill_panels(centroids: Floats, panels: Floats) -> bool:
     for panel in range(panels.shape[0]):
         first = panel * LANES
         lanes = min(LANES, clusters - first)
-        for d in range(depth):
+        for start in range(0, depth, _BLOCK):
             for lane in range(lanes):
-                panels[panel, d, lane] = centroids[first + lane, d]
+                for d in range(start, min(start + _BLOCK, depth)):
+                    panels[panel, d, lane] = centroids[first + lane, d]
         for lane in range(lanes):
             panels[panel, depth, lane] = -squared_norm(centroids[first + lane]) / 2
             finite &= np.isfinite(panels[panel, depth, lane])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tfvlad_kernels.assignment import Labels, label_features, label_tile
 from tfvlad_kernels.codebook import Codebook, pack_codebook
-from tfvlad_kernels.inputs import Floats, as_batch, as_power, raise_not_finite
+from tfvlad_kernels.inputs import Floats, as_batch, as_output, as_power, raise_not_finite
 from tfvlad_kernels.jit import kernel
 from tfvlad_kernels.normalization import normalize
 from tfvlad_kernels.residuals import add_residuals
@@ -28,6 +28,7 @@ def encode_vlad(
     centroids: npt.ArrayLike,
     intra_norm: bool = True,
     power: float = 1.0,
+    out: Floats | None = None,
 ) -> Floats:
     """Encodes images' local features as VLADs (Jégou et al., CVPR 2010) with hard assignment.
 
@@ -43,6 +44,8 @@ def encode_vlad(
       centroids: (K, D), likewise.
       intra_norm: whether to intra-normalise.
       power: exponent, above 0 and at most 1; 1 leaves the values alone.
+      out: (B, K*D) float32 in C order, to be written to and returned, which spares large batches the time that the
+        system takes to hand out memory. Its values are undefined after an error.
 
     Returns:
       (B, K*D) float32, of unit length; cluster k is columns k*D to (k+1)*D. Zeros for an image without a feature, or
@@ -50,15 +53,16 @@ def encode_vlad(
 
     Raises:
       TypeError: another dtype, or a power that is not a number.
-      ValueError: another shape or power, or NaN, Inf or magnitudes that overflow float32; for features the message
-        names the image by its position.
+      ValueError: another shape or power, an `out` that cannot be written to as it stands, or NaN, Inf or magnitudes
+        that overflow float32; for features the message names the image by its position.
     """
     power = as_power(power)
     codebook = pack_codebook(centroids)
     clusters, depth = codebook.centroids.shape
     rows, bounds = as_batch(features, depth)
     images = len(bounds) - 1
-    vlads = np.empty((images, clusters, depth), np.float32)
+    written = as_output(out, (images, clusters * depth))
+    vlads = written.reshape(images, clusters, depth)
     finite = np.empty(images, np.bool_)
     threads = thread_count()
     rounds = -(-images // threads)
@@ -70,7 +74,7 @@ def encode_vlad(
     if not finite.all():
         image = int(np.argmin(finite))
         raise_not_finite(f"features[{image}]", features[image])  # type: ignore[index]
-    return vlads.reshape(images, clusters * depth)
+    return written
 
 
 @parallel_kernel

@@ -34,10 +34,10 @@ def encode_centroid(centroids: Floats, k: int, center: Floats, code: npt.NDArray
       terms: (6, W) float32; column k is written: the step, the sum of d', -m·d' - |d|²/2, the larger of |d| and |d'|,
         |d' - d|, and what the rounding of the third of these can make of a score.
     """
-    largest = np.float32(0)
+    largest = np.int32(0)  # the bits of a float from 0 up: as integers they keep their order
     for d in range(centroids.shape[1]):
-        largest = max(largest, abs(centroids[k, d] - center[d]))
-    step = max(largest / np.float32(127), _LEAST_STEP)
+        largest = max(largest, np.float32(abs(centroids[k, d] - center[d])).view(np.int32))
+    step = max(np.int32(largest).view(np.float32) / np.float32(127), _LEAST_STEP)
     total, along, exact, coded, lost = 0.0, 0.0, 0.0, 0.0, 0.0
     for d in range(centroids.shape[1]):
         value = np.float64(centroids[k, d]) - np.float64(center[d])
