@@ -35,7 +35,7 @@ def bound_scores(
     """
     scale, total, bias, norm, error, slack = centroid_terms
     step, zero, lost, length = feature_terms[slot]
-    score = products[slot] * scale * step + zero * total + bias
+    score = products[slot].astype(np.float32) * scale * step + zero * total + bias
     bound = lost * norm + length * error + slack
     highest[:] = score + bound
     return np.max(score - bound)

@@ -54,7 +54,7 @@ def encode_centroid(centroids: Floats, k: int, center: Floats, code: npt.NDArray
     terms[2, k] = -along - exact / 2
     terms[3, k] = np.sqrt(max(exact, coded)) * _UP
     terms[4, k] = np.sqrt(lost) * _UP
-    terms[5, k] = abs(terms[2, k]) * 2.0**-21
+    terms[5, k] = abs(terms[2, k]) * 2.0**-21 + 2.0**-120  # and what is too small for a float32
 
 
 @kernel
@@ -101,7 +101,8 @@ def _choose_step(bits: Integers, i: int, terms: Floats, row: int) -> None:
     span = max(high - low, _SMALLEST)
     if span <= _LARGEST:
         terms[row, 0] = span / np.float32(254)  # 254 steps, and one for the rounding of zero
-        terms[row, 1] = np.rint(low / terms[row, 0])
+        inverse = np.float32(1) / terms[row, 0]
+        terms[row, 1] = np.rint(low * inverse)  # as `low` itself is rounded, so that its code is 0
     else:
         terms[row] = np.nan
 
