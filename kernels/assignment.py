@@ -93,9 +93,10 @@ def label_tile(features: Floats, first: int, codebook: Codebook, scratch: Scratc
 @inlined
 def _leave_all(features: Floats, first: int, codebook: Codebook, scratch: Scratch, labels: Labels) -> int:
     """Does what `screen_tile` does, but decides on no feature."""
-    for row in range(labels.shape[0]):
+    count: int = labels.shape[0]
+    for row in range(count):
         scratch.order[row] = first + row
-    return labels.shape[0]
+    return count
 
 
 _screen = screen_tile if HAS_BYTE_PRODUCTS else _leave_all

@@ -20,7 +20,7 @@ _FLOAT, _VECTOR = ir.FloatType(), ir.VectorType(ir.FloatType(), LANES)
 
 def bound_scores(
     products: Integers, slot: int, centroid_terms: Floats, feature_terms: Floats, highest: Floats
-) -> np.float32:
+) -> float:
     """Bounds the scores of one feature.
 
     Args:
@@ -38,7 +38,7 @@ def bound_scores(
     score = products[slot].astype(np.float32) * scale * step + zero * total + bias
     bound = lost * norm + length * error + slack
     highest[:] = score + bound
-    return np.max(score - bound)
+    return float(np.max(score - bound))
 
 
 def _generate_bound_scores(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -107,9 +107,9 @@ def _generate_lowest_bit(context: Any, builder: Any, signature: Any, args: Any) 
 compiles_to(lowest_bit, lambda _, bits: (types.int64(types.int64), _generate_lowest_bit))
 
 
-def inner_product(features: Floats, i: int, centroids: Floats, k: int) -> np.float32:
+def inner_product(features: Floats, i: int, centroids: Floats, k: int) -> float:
     """The product of one feature, of (N, D), and one centroid, of (K, D), summed in the same order wherever it is."""
-    return features[i] @ centroids[k]
+    return float(features[i] @ centroids[k])
 
 
 def _generate_inner_product(context: Any, builder: Any, signature: Any, args: Any) -> Any:
