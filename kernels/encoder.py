@@ -12,7 +12,7 @@ from tfvlad_kernels.assignment import Labels, label_features, label_tile
 from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_batch, as_output, as_power, raise_not_finite
 from tfvlad_kernels.jit import kernel
-from tfvlad_kernels.normalization import normalize
+from tfvlad_kernels.normalization import Counts, normalize
 from tfvlad_kernels.residuals import add_residuals
 from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take, thread_count
@@ -91,24 +91,25 @@ def _encode_images(
     finite: Flags,
 ) -> None:
     for _ in numba.prange(workers):
+        counts = np.empty(vlads.shape[1], np.intp)
         b = take(counter)
         while b < images:
-            summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b])
-            finite[b] = summed and normalize(vlads[b], intra_norm, power)
+            summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b], counts)
+            finite[b] = summed and normalize(vlads[b], counts, intra_norm, power)
             b = take(counter)
 
 
 @kernel
-def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats) -> bool:
+def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats, counts: Counts) -> bool:
     """Sums the residuals of one image tile by tile, each while it is in the cache; False where one is not finite."""
-    vlad[:] = 0
+    counts[:] = 0
     scratch = new_scratch(codebook, stop - start)
     labels = np.empty(scratch.scores.shape[0], np.int32)
     for first in range(start, stop, labels.shape[0]):
         tile = labels[: min(labels.shape[0], stop - first)]
         if not label_tile(features, first, codebook, scratch, tile):
             return False
-        add_residuals(features, first, codebook.centroids, tile, vlad)
+        add_residuals(features, first, codebook.centroids, tile, vlad, counts)
     return True
 
 
@@ -127,20 +128,23 @@ def _encode_labelled(
     finite: Flags,
 ) -> None:
     for _ in numba.prange(workers):
+        counts = np.empty(vlads.shape[1], np.intp)
         b = take(counter)
         while b < images:
             found = labels[bounds[b] : bounds[b + 1]]
-            summed = _sum_labelled(features, bounds[b], centroids, found, vlads[b])
-            finite[b] = summed and normalize(vlads[b], intra_norm, power)
+            summed = _sum_labelled(features, bounds[b], centroids, found, vlads[b], counts)
+            finite[b] = summed and normalize(vlads[b], counts, intra_norm, power)
             b = take(counter)
 
 
 @kernel
-def _sum_labelled(features: Floats, start: int, centroids: Floats, labels: Labels, vlad: Floats) -> bool:
+def _sum_labelled(
+    features: Floats, start: int, centroids: Floats, labels: Labels, vlad: Floats, counts: Counts
+) -> bool:
     """Does what `_sum_image` does for an image whose labels are known."""
     for label in labels:
         if label < 0:
             return False
-    vlad[:] = 0
-    add_residuals(features, start, centroids, labels, vlad)
+    counts[:] = 0
+    add_residuals(features, start, centroids, labels, vlad, counts)
     return True

@@ -10,18 +10,18 @@ from tfvlad_kernels.assignment import Labels, label_tile
 from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_features, raise_not_finite
 from tfvlad_kernels.jit import kernel, reduction
-from tfvlad_kernels.normalization import Doubles
+from tfvlad_kernels.normalization import Counts, Doubles
 from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take
-
-Counts = npt.NDArray[np.intp]
 
 _MOST_BLOCKS = 64  # a block has its own (K, D) float64 sums
 _LEAST_BLOCK = 1024  # features
 
 
 @kernel
-def add_residuals(features: Floats, first: int, centroids: Floats, labels: Labels, vlad: Floats) -> None:
+def add_residuals(
+    features: Floats, first: int, centroids: Floats, labels: Labels, vlad: Floats, counts: Counts
+) -> None:
     """Adds x - c of consecutive features to their clusters' sums, in order.
 
     The difference is taken before it is summed: features that equal their centroid leave exactly zero, which
@@ -32,12 +32,18 @@ def add_residuals(features: Floats, first: int, centroids: Floats, labels: Label
       first: the first feature.
       centroids: (K, D).
       labels: (M,) int32, one for each feature from `first` on.
-      vlad: (K, D) float32, added to.
+      vlad: (K, D) float32, added to, or written where a cluster has had no feature yet.
+      counts: (K,) intp, how many features each cluster has had; added to.
     """
     for i in range(labels.shape[0]):
         k = labels[i]
-        for d in range(features.shape[1]):
-            vlad[k, d] += features[first + i, d] - centroids[k, d]
+        if counts[k] == 0:
+            for d in range(features.shape[1]):
+                vlad[k, d] = features[first + i, d] - centroids[k, d]
+        else:
+            for d in range(features.shape[1]):
+                vlad[k, d] += features[first + i, d] - centroids[k, d]
+        counts[k] += 1
 
 
 def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[Counts, Doubles, float]:
