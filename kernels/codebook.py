@@ -15,7 +15,6 @@ from tfvlad_kernels.normalization import squared_norm
 from tfvlad_kernels.quantization import encode_centroid
 
 _LEAST_DEPTH = 64  # measured: where the products are shorter, the float32 ones are done sooner
-
 _BLOCK = 64  # rows of a panel that are written while they are in the cache
 
 
@@ -60,9 +59,10 @@ def pack_codebook(centroids: npt.ArrayLike) -> Codebook:
 
 def new_codes(depth: int, panels: int) -> tuple[Floats, Integers, Floats]:
     """Makes the last three fields of a codebook, without a centroid yet."""
+    groups = -(-depth // 4) if panels else 0
     terms = np.zeros((6, panels * LANES), np.float32)
     terms[2] = -np.inf
-    return np.zeros(depth, np.float32), np.zeros((panels, -(-depth // 4) + 1, LANES), np.int32), terms
+    return np.zeros(depth, np.float32), np.zeros((panels, groups + 1, LANES), np.int32), terms
 
 
 @kernel

@@ -69,8 +69,8 @@ def encode_features(
       count: how many.
       center: (D,), m.
       codes: (at least `count`, at least D) uint8, written.
-      terms: (at least `count`, 4) float32, written: the step, the zero, |x' - x|, and |x' - m|. All NaN for a feature
-        that is not finite, or not below 2^50.
+      terms: (at least `count`, 4) float32, written: the step, the zero, |x' - x|, and |x' - m|; the last is NaN for a
+        feature that is not finite, spans more than 2^50, or has no float32 distance from m.
     """
     bits = features.view(np.int32)
     for start in range(0, count, ROWS):  # a few at a time, while they are in the cache
@@ -86,7 +86,8 @@ def encode_features(
         step = terms[row, 0]
         terms[row, 1] *= step
         terms[row, 2] = step * (np.sqrt(terms[row, 2]) * growth + rounding)
-        terms[row, 3] = np.sqrt(terms[row, 3]) * growth + terms[row, 2]
+        length = np.sqrt(terms[row, 3]) * growth + terms[row, 2]
+        terms[row, 3] = length if np.isfinite(length) else np.nan
 
 
 @inlined
