@@ -1,4 +1,9 @@
-"""Nearest centroid: the largest x·c - |c|²/2, which differs from -|x - c|²/2 by a term of x alone."""
+"""Nearest centroid: the largest x·c - |c|²/2, which differs from -|x - c|²/2 by a term of x alone.
+
+Scores are float32. Screening leaves most of them out, but never that of the nearest centroid, and which features are
+screened follows from the feature and the codebook alone. So labels are the same bits in any batch and on any number
+of threads; between processors they differ only where two scores are as close as their rounding.
+"""
 
 from __future__ import annotations
 
