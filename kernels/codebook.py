@@ -10,11 +10,11 @@ import numpy.typing as npt
 from tfvlad_kernels.codes import DEEPEST, HAS_BYTE_PRODUCTS, Integers
 from tfvlad_kernels.inputs import Floats, as_centroids, raise_not_finite
 from tfvlad_kernels.jit import kernel
-from tfvlad_kernels.microkernel import HALF_LANES, LANES
+from tfvlad_kernels.microkernel import LANES
 from tfvlad_kernels.normalization import squared_norm
 from tfvlad_kernels.quantization import encode_centroid
 
-_LEAST_VALUES = 2**13  # of a codebook: measured; the float32 scores of a smaller one are there sooner
+_LEAST_VALUES = 2**13  # of a codebook: the float32 scores of a smaller one, or of one panel, are there sooner
 _BLOCK = 64  # rows of a panel that are written while they are in the cache
 
 
@@ -50,7 +50,7 @@ def pack_codebook(centroids: npt.ArrayLike) -> Codebook:
     panels = np.empty((-(-clusters // LANES), depth + 1, LANES), np.float32)
     if not _fill_panels(rows, panels):
         raise_not_finite("centroids", centroids)
-    screened = HAS_BYTE_PRODUCTS and clusters > HALF_LANES and clusters * depth >= _LEAST_VALUES and depth <= DEEPEST
+    screened = HAS_BYTE_PRODUCTS and clusters > LANES and clusters * depth >= _LEAST_VALUES and depth <= DEEPEST
     codebook = Codebook(rows, panels, *new_codes(depth, len(panels) if screened else 0))
     if screened:
         fill_codes(rows, codebook.center, codebook.codes, codebook.terms)
