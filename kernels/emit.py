@@ -44,8 +44,8 @@ def loop(
 
 
 def vector_function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """Declares one of LLVM's vector intrinsics, whose full name ends in the type of its first argument."""
-    vector = arguments[0]
+    """Declares one of LLVM's vector intrinsics, whose full name ends in the type of its first vector."""
+    vector = next(argument for argument in arguments if isinstance(argument, ir.VectorType))
     suffix = f"v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'i32'}"
     return builder.module.declare_intrinsic(f"llvm.{name}.{suffix}", fnty=ir.FunctionType(result, arguments))
 

@@ -8,11 +8,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_features, label_tile, new_scores, pack_codebook
-from tfvlad_kernels.inputs import Floats, as_batch, as_power, raise_not_finite
+from tfvlad_kernels.assignment import Labels, label_features, label_tile
+from tfvlad_kernels.codebook import Codebook, pack_codebook
+from tfvlad_kernels.inputs import Floats, as_batch, as_output, as_power, raise_not_finite
 from tfvlad_kernels.jit import kernel
-from tfvlad_kernels.normalization import normalize
+from tfvlad_kernels.normalization import Counts, normalize
 from tfvlad_kernels.residuals import add_residuals
+from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take, thread_count
 
 Bounds = npt.NDArray[np.intp]
@@ -26,6 +28,7 @@ def encode_vlad(
     centroids: npt.ArrayLike,
     intra_norm: bool = True,
     power: float = 1.0,
+    out: Floats | None = None,
 ) -> Floats:
     """Encodes images' local features as VLADs (Jégou et al., CVPR 2010) with hard assignment.
 
@@ -41,6 +44,8 @@ def encode_vlad(
       centroids: (K, D), likewise.
       intra_norm: whether to intra-normalise.
       power: exponent, above 0 and at most 1; 1 leaves the values alone.
+      out: (B, K*D) float32 in C order, to be written to and returned, which spares large batches the time that the
+        system takes to hand out memory. Its values are undefined after an error.
 
     Returns:
       (B, K*D) float32, of unit length; cluster k is columns k*D to (k+1)*D. Zeros for an image without a feature, or
@@ -48,15 +53,16 @@ def encode_vlad(
 
     Raises:
       TypeError: another dtype, or a power that is not a number.
-      ValueError: another shape or power, or NaN, Inf or magnitudes that overflow float32; for features the message
-        names the image by its position.
+      ValueError: another shape or power, an `out` that cannot be written to as it stands, or NaN, Inf or magnitudes
+        that overflow float32; for features the message names the image by its position.
     """
     power = as_power(power)
     codebook = pack_codebook(centroids)
     clusters, depth = codebook.centroids.shape
     rows, bounds = as_batch(features, depth)
     images = len(bounds) - 1
-    vlads = np.empty((images, clusters, depth), np.float32)
+    written = as_output(out, (images, clusters * depth))
+    vlads = written.reshape(images, clusters, depth)
     finite = np.empty(images, np.bool_)
     threads = thread_count()
     rounds = -(-images // threads)
@@ -68,7 +74,7 @@ def encode_vlad(
     if not finite.all():
         image = int(np.argmin(finite))
         raise_not_finite(f"features[{image}]", features[image])  # type: ignore[index]
-    return vlads.reshape(images, clusters * depth)
+    return written
 
 
 @parallel_kernel
@@ -85,24 +91,25 @@ def _encode_images(
     finite: Flags,
 ) -> None:
     for _ in numba.prange(workers):
+        counts = np.empty(vlads.shape[1], np.intp)
         b = take(counter)
         while b < images:
-            summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b])
-            finite[b] = summed and normalize(vlads[b], intra_norm, power)
+            summed = _sum_image(features, bounds[b], bounds[b + 1], codebook, vlads[b], counts)
+            finite[b] = summed and normalize(vlads[b], counts, intra_norm, power)
             b = take(counter)
 
 
 @kernel
-def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats) -> bool:
+def _sum_image(features: Floats, start: int, stop: int, codebook: Codebook, vlad: Floats, counts: Counts) -> bool:
     """Sums the residuals of one image tile by tile, each while it is in the cache; False where one is not finite."""
-    vlad[:] = 0
-    scores = new_scores(codebook, stop - start)
-    labels = np.empty(scores.shape[0], np.int32)
+    counts[:] = 0
+    scratch = new_scratch(codebook, stop - start)
+    labels = np.empty(scratch.scores.shape[0], np.int32)
     for first in range(start, stop, labels.shape[0]):
         tile = labels[: min(labels.shape[0], stop - first)]
-        if not label_tile(features, first, codebook, scores, tile):
+        if not label_tile(features, first, codebook, scratch, tile):
             return False
-        add_residuals(features, first, codebook.centroids, tile, vlad)
+        add_residuals(features, first, codebook.centroids, tile, vlad, counts)
     return True
 
 
@@ -121,20 +128,23 @@ def _encode_labelled(
     finite: Flags,
 ) -> None:
     for _ in numba.prange(workers):
+        counts = np.empty(vlads.shape[1], np.intp)
         b = take(counter)
         while b < images:
             found = labels[bounds[b] : bounds[b + 1]]
-            summed = _sum_labelled(features, bounds[b], centroids, found, vlads[b])
-            finite[b] = summed and normalize(vlads[b], intra_norm, power)
+            summed = _sum_labelled(features, bounds[b], centroids, found, vlads[b], counts)
+            finite[b] = summed and normalize(vlads[b], counts, intra_norm, power)
             b = take(counter)
 
 
 @kernel
-def _sum_labelled(features: Floats, start: int, centroids: Floats, labels: Labels, vlad: Floats) -> bool:
+def _sum_labelled(
+    features: Floats, start: int, centroids: Floats, labels: Labels, vlad: Floats, counts: Counts
+) -> bool:
     """Does what `_sum_image` does for an image whose labels are known."""
     for label in labels:
         if label < 0:
             return False
-    vlad[:] = 0
-    add_residuals(features, start, centroids, labels, vlad)
+    counts[:] = 0
+    add_residuals(features, start, centroids, labels, vlad, counts)
     return True

@@ -61,6 +61,19 @@ def as_power(power: float) -> float:
     return float(power)
 
 
+def as_output(out: Floats | None, shape: tuple[int, ...]) -> Floats:
+    """Returns what is to be written to: `out` itself, or a new array where there is none."""
+    if out is None:
+        return np.empty(shape, np.float32)
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        raise TypeError(f"out must be a float32 array, got {getattr(out, 'dtype', type(out).__name__)}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got shape {out.shape}")
+    if not out.flags.carray:
+        raise ValueError("out must be writeable, aligned and in C order, without gaps")
+    return out
+
+
 def raise_not_finite(name: str, values: npt.ArrayLike) -> NoReturn:
     """Says why arithmetic on (N, D) values met a number that is not finite."""
     array = np.asarray(values)

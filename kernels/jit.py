@@ -53,3 +53,8 @@ def kernel(function: Function) -> Function:
 def reduction(function: Function) -> Function:
     """Compiles a function whose sums may be reordered to vectorise."""
     return compile_as("reduction", function, fastmath=REDUCTION)
+
+
+def inlined(function: Function) -> Function:
+    """Compiles a function as a part of those that call it."""
+    return compile_as("inlined", function, inline="always")

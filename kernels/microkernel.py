@@ -25,6 +25,7 @@ from numba.np.arrayobj import make_array
 from tfvlad_kernels.emit import compiles_to, load, loop, prefetch_line, splat, store, vector_function
 
 Floats = npt.NDArray[np.float32]
+Order = npt.NDArray[np.intp]
 
 # 6 x 16 floats fill 12 of the 16 registers of AVX2 (24 of NEON's 32); the registers of AVX-512 are twice as wide.
 ROWS = 6
@@ -33,62 +34,92 @@ HALF_LANES = LANES // 2
 TILE = 20 * ROWS  # features that meet all panels before the next ones do; measured, flat from 48 to 192
 
 
-def _scorer(lanes: int) -> Callable[[Floats, int, Floats, int, Floats, int], None]:
-    def score(features: Floats, first: int, panels: Floats, panel: int, scores: Floats, slot: int) -> None:
-        """Scores ROWS features against the first lanes of a panel, and asks for the cache a share of those TILE ahead.
+def block_code(lanes: int, scalar: Any, multiply_add: Callable[[Any, Any, Any, Any], Any]) -> Any:
+    """Types, for `compiles_to`, what multiplies ROWS rows by the first lanes of a panel: see `score_panel`.
 
-        Args:
-          features: (N, D) float32.
-          first: the first of the ROWS features; feature N - 1 stands in for those that would lie beyond it.
-          panels: (P, D + 1, LANES) float32, a centroid in each lane, and below it what its scores start from.
-          panel: which of the P panels.
-          scores: (S, P * LANES) float32; written from column panel * LANES on.
-          slot: the first of the ROWS rows of `scores` to write.
-        """
-        rows = features[np.minimum(np.arange(first, first + ROWS), len(features) - 1)]
-        weights = panels[panel, :, :lanes]
-        column = panel * LANES
-        scores[slot : slot + ROWS, column : column + lanes] = rows @ weights[:-1] + weights[-1]
-
-    vector = ir.VectorType(ir.FloatType(), lanes)
+    Args:
+      lanes: how many.
+      scalar: LLVM's type of an element of rows, panels and scores, 32 bits wide.
+      multiply_add: from the builder, a row's element in every lane, the panel's elements and the sums: the new sums.
+    """
+    vector = ir.VectorType(scalar, lanes)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        features, panels, scores = (make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 4))
-        first, panel, slot = args[1], args[3], args[5]
+        arrays = (make_array(signature.args[i])(context, builder, args[i]) for i in (0, 1, 3, 5, 6))
+        features, order, panels, scores, coming = arrays
+        first, panel = args[2], args[4]
         intp = first.type
-        count, depth = cgutils.unpack_tuple(builder, features.shape, 2)
+        _, depth = cgutils.unpack_tuple(builder, features.shape, 2)
         panel_count, panel_rows, _ = cgutils.unpack_tuple(builder, panels.shape, 3)
         _, width = cgutils.unpack_tuple(builder, scores.shape, 2)
-        last = builder.sub(count, intp(1))
+        _, coming_depth = cgutils.unpack_tuple(builder, coming.shape, 2)
         rows = []
         for r in range(ROWS):
-            row = builder.add(first, intp(r))
-            row = builder.select(builder.icmp_signed("<", row, last), row, last)
+            row = builder.load(builder.gep(order.data, [builder.add(first, intp(r))]))
             rows.append(builder.gep(features.data, [builder.mul(row, depth)]))
         column = builder.mul(panel, intp(LANES))
         weights = builder.gep(panels.data, [builder.mul(column, panel_rows)])
-        multiply_add = vector_function(builder, "fmuladd", vector, vector, vector, vector)
-        # ROWS features lie ahead, to be fetched by `panel_count` calls: `stride` floats per step of the loop.
-        stride = builder.sdiv(builder.add(panel_count, intp(ROWS - 1)), panel_count)
-        ahead = builder.add(builder.add(first, intp(TILE)), builder.mul(panel, stride))
-        ahead = builder.gep(features.data, [builder.mul(ahead, depth)])
+        # The calls for all panels, of `depth` steps each, share ROWS rows: `stride` floats per step.
+        share = builder.mul(coming_depth, intp(ROWS))
+        steps = builder.mul(panel_count, depth)
+        stride = builder.sdiv(builder.sub(builder.add(share, steps), intp(1)), steps)
+        start = builder.mul(builder.add(args[7], first), coming_depth)
+        start = builder.add(start, builder.mul(builder.mul(panel, depth), stride))
+        ahead = builder.gep(coming.data, [start])
 
         def step(d: Any, sums: Sequence[Any]) -> list[Any]:
             prefetch_line(builder, builder.gep(ahead, [builder.mul(d, stride)]))
             weight = load(builder, builder.gep(weights, [builder.mul(d, intp(LANES))]), vector)
             values = [splat(builder, builder.load(builder.gep(row, [d])), vector) for row in rows]
-            return [builder.call(multiply_add, [v, weight, s]) for v, s in zip(values, sums, strict=True)]
+            return [multiply_add(builder, value, weight, total) for value, total in zip(values, sums, strict=True)]
 
         start = load(builder, builder.gep(weights, [builder.mul(depth, intp(LANES))]), vector)
         for r, score in enumerate(loop(builder, depth, 1, [start] * ROWS, step)):
-            cell = builder.add(builder.mul(builder.add(slot, intp(r)), width), column)
+            cell = builder.add(builder.mul(builder.add(first, intp(r)), width), column)
             store(builder, score, builder.gep(scores.data, [cell]))
         return context.get_dummy_value()
 
-    def typed(_: Any, features: Any, first: Any, panels: Any, panel: Any, scores: Any, slot: Any) -> Any:
-        return types.void(features, types.intp, panels, types.intp, scores, types.intp), generate
+    def typed(
+        _: Any, features: Any, order: Any, first: Any, panels: Any, panel: Any, scores: Any, coming: Any, ahead: Any
+    ) -> Any:
+        return types.void(features, order, types.intp, panels, types.intp, scores, coming, types.intp), generate
 
-    compiles_to(score, typed)
+    return typed
+
+
+def _multiply_add(builder: Any, values: Any, weights: Any, sums: Any) -> Any:
+    function = vector_function(builder, "fmuladd", sums.type, *[sums.type] * 3)
+    return builder.call(function, [values, weights, sums])
+
+
+def _scorer(lanes: int) -> Callable[[Floats, Order, int, Floats, int, Floats, Floats, int], None]:
+    def score(
+        features: Floats,
+        order: Order,
+        first: int,
+        panels: Floats,
+        panel: int,
+        scores: Floats,
+        coming: Floats,
+        ahead: int,
+    ) -> None:
+        """Scores ROWS features against the first lanes of a panel, and asks the cache for a share of as many others.
+
+        Args:
+          features: (N, D) float32.
+          order: (S,) intp, positions of features.
+          first: where in `order` the ROWS features start, and in `scores` their rows.
+          panels: (P, D + 1, LANES) float32, a centroid in each lane, and below it what its scores start from.
+          panel: which of the P panels.
+          scores: (S, P * LANES) float32; written from column panel * LANES on.
+          coming: (M, C) float32, what comes next.
+          ahead: the first row of it that the rows of `order` stand for; rows beyond M do no harm.
+        """
+        weights = panels[panel, :, :lanes]
+        column, rows = panel * LANES, slice(first, first + ROWS)
+        scores[rows, column : column + lanes] = features[order[rows]] @ weights[:-1] + weights[-1]
+
+    compiles_to(score, block_code(lanes, ir.FloatType(), _multiply_add))
     return score
 
 

@@ -11,18 +11,20 @@ import numpy.typing as npt
 from tfvlad_kernels.inputs import Floats
 from tfvlad_kernels.jit import kernel, reduction
 
+Counts = npt.NDArray[np.intp]
 Doubles = npt.NDArray[np.float64]
 
 
 @kernel
-def normalize(vlad: Floats, intra_norm: bool, power: float) -> bool:
+def normalize(vlad: Floats, counts: Counts, intra_norm: bool, power: float) -> bool:
     """Normalises one image's residual sums.
 
     Intra-normalisation scales each cluster's residual to unit length (Arandjelovic and Zisserman 2013, section 3.2).
     Where no power comes between, it is done in one multiplication with the global norm.
 
     Args:
-      vlad: (K, D) float32, changed in place.
+      vlad: (K, D) float32, changed in place; zeroed for a cluster without a feature, whatever was there.
+      counts: (K,) intp, how many features each cluster has.
       intra_norm: whether to intra-normalise.
       power: exponent; 1 leaves the values alone.
 
@@ -32,6 +34,9 @@ def normalize(vlad: Floats, intra_norm: bool, power: float) -> bool:
     factors = np.zeros(vlad.shape[0])
     total = 0.0
     for k in range(vlad.shape[0]):
+        if counts[k] == 0:
+            vlad[k] = 0
+            continue
         squares = squared_norm(vlad[k])
         if squares != 0:
             factors[k] = 1 / np.sqrt(squares) if intra_norm else 1.0
@@ -42,9 +47,10 @@ def normalize(vlad: Floats, intra_norm: bool, power: float) -> bool:
         scale_clusters(vlad, factors, 1.0)
         total = 0.0
         for k in range(vlad.shape[0]):
-            signed_power(vlad[k], power)
-            total += squared_norm(vlad[k])
-            factors[k] = 1.0 if factors[k] != 0 else 0.0
+            if factors[k] != 0:
+                signed_power(vlad[k], power)
+                total += squared_norm(vlad[k])
+                factors[k] = 1.0
     if total > 0:
         scale_clusters(vlad, factors, 1 / np.sqrt(total))
     return True

@@ -6,20 +6,22 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad_kernels.assignment import Codebook, Labels, label_tile, new_scores, pack_codebook
+from tfvlad_kernels.assignment import Labels, label_tile
+from tfvlad_kernels.codebook import Codebook, pack_codebook
 from tfvlad_kernels.inputs import Floats, as_features, raise_not_finite
 from tfvlad_kernels.jit import kernel, reduction
-from tfvlad_kernels.normalization import Doubles
+from tfvlad_kernels.normalization import Counts, Doubles
+from tfvlad_kernels.scratch import new_scratch
 from tfvlad_kernels.threads import Counter, parallel_kernel, take
-
-Counts = npt.NDArray[np.intp]
 
 _MOST_BLOCKS = 64  # a block has its own (K, D) float64 sums
 _LEAST_BLOCK = 1024  # features
 
 
 @kernel
-def add_residuals(features: Floats, first: int, centroids: Floats, labels: Labels, vlad: Floats) -> None:
+def add_residuals(
+    features: Floats, first: int, centroids: Floats, labels: Labels, vlad: Floats, counts: Counts
+) -> None:
     """Adds x - c of consecutive features to their clusters' sums, in order.
 
     The difference is taken before it is summed: features that equal their centroid leave exactly zero, which
@@ -30,12 +32,18 @@ def add_residuals(features: Floats, first: int, centroids: Floats, labels: Label
       first: the first feature.
       centroids: (K, D).
       labels: (M,) int32, one for each feature from `first` on.
-      vlad: (K, D) float32, added to.
+      vlad: (K, D) float32, added to, or written where a cluster has had no feature yet.
+      counts: (K,) intp, how many features each cluster has had; added to.
     """
     for i in range(labels.shape[0]):
         k = labels[i]
-        for d in range(features.shape[1]):
-            vlad[k, d] += features[first + i, d] - centroids[k, d]
+        if counts[k] == 0:
+            for d in range(features.shape[1]):
+                vlad[k, d] = features[first + i, d] - centroids[k, d]
+        else:
+            for d in range(features.shape[1]):
+                vlad[k, d] += features[first + i, d] - centroids[k, d]
+        counts[k] += 1
 
 
 def cluster_sums(features: npt.ArrayLike, centroids: npt.ArrayLike) -> tuple[Counts, Doubles, float]:
@@ -83,14 +91,14 @@ def _sum_blocks(
     inertias: Doubles,
 ) -> None:
     for _ in numba.prange(workers):
-        scores = new_scores(codebook, block)
-        labels = np.empty(scores.shape[0], np.int32)
+        scratch = new_scratch(codebook, block)
+        labels = np.empty(scratch.scores.shape[0], np.int32)
         b = take(counter)
         while b < blocks:
             stop = min((b + 1) * block, features.shape[0])
             for first in range(b * block, stop, labels.shape[0]):
                 tile = labels[: min(labels.shape[0], stop - first)]
-                if label_tile(features, first, codebook, scores, tile):
+                if label_tile(features, first, codebook, scratch, tile):
                     inertias[b] += _add_features(features, first, codebook.centroids, tile, counts[b], sums[b])
                 else:
                     inertias[b] = np.nan

@@ -89,6 +89,31 @@ CENTROIDS = np.eye(4, dtype=np.float32)
             TypeError,
             "power must be a number above 0 and at most 1, got True",
         ),
+        (
+            lambda: encode_vlad(GOOD, CENTROIDS, out=np.empty((2, 16))),
+            TypeError,
+            "out must be a float32 array, got float64",
+        ),
+        (
+            lambda: encode_vlad(GOOD, CENTROIDS, out=[[0.0] * 16] * 2),
+            TypeError,
+            "out must be a float32 array, got list",
+        ),
+        (
+            lambda: encode_vlad(GOOD, CENTROIDS, out=np.empty((2, 4, 4), np.float32)),
+            ValueError,
+            "out must have shape (2, 16), got shape (2, 4, 4)",
+        ),
+        (
+            lambda: encode_vlad(GOOD, CENTROIDS, out=np.empty((2, 32), np.float32)[:, ::2]),
+            ValueError,
+            "out must be writeable, aligned and in C order, without gaps",
+        ),
+        (
+            lambda: encode_vlad(GOOD, CENTROIDS, out=np.broadcast_to(np.float32(0), (2, 16))),
+            ValueError,
+            "out must be writeable, aligned and in C order, without gaps",
+        ),
         (lambda: assign(GOOD, CENTROIDS), ValueError, "features must have shape (N, D), got shape (2, 3, 4)"),
         (
             lambda: assign(GOOD[0, :, :3], CENTROIDS),

@@ -9,8 +9,8 @@ from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS
 
 # Each function is called as NumPy code, as it stands, and as what Numba compiles it to.
 best_lane = numba.njit(lambda scores, slot: microkernel.best_lane(scores, slot))
-score_panel = numba.njit(lambda *a: microkernel.score_panel(a[0], a[1], a[2], a[3], a[4], a[5]))
-score_half_panel = numba.njit(lambda *a: microkernel.score_half_panel(a[0], a[1], a[2], a[3], a[4], a[5]))
+score_panel = numba.njit(lambda x, o, i, p, j, s, c, a: microkernel.score_panel(x, o, i, p, j, s, c, a))
+score_half_panel = numba.njit(lambda x, o, i, p, j, s, c, a: microkernel.score_half_panel(x, o, i, p, j, s, c, a))
 
 
 @pytest.mark.parametrize("function", [microkernel.best_lane, best_lane])
@@ -38,9 +38,10 @@ def test_score(function, lanes: int) -> None:
     features = generator.integers(-4, 5, (ROWS + 1, 9)).astype(np.float32)
     panels = generator.integers(-4, 5, (3, 10, LANES)).astype(np.float32)
     scores = np.full((ROWS + 2, 3 * LANES), 99, np.float32)
-    function(features, 2, panels, 1, scores, 1)
+    order = np.array([0, *range(2, ROWS + 1), 1, 1])
+    function(features, order, 1, panels, 1, scores, features, 2)
 
     expected = np.full_like(scores, 99)
-    rows = features[[*range(2, ROWS + 1), ROWS]]  # the last stands in for the one that is missing
+    rows = features[order[1 : ROWS + 1]]
     expected[1 : ROWS + 1, LANES : LANES + lanes] = (rows @ panels[1, :9] + panels[1, 9])[:, :lanes]
     np.testing.assert_array_equal(scores, expected)

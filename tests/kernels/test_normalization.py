@@ -10,7 +10,7 @@ from tfvlad_kernels.normalization import normalize
 
 def normalized(rows: list[list[float]], intra_norm: bool, power: float) -> np.ndarray:
     vlad = np.array(rows, np.float32)
-    assert normalize(vlad, intra_norm, power)
+    assert normalize(vlad, np.ones(len(rows), np.intp), intra_norm, power)
     return vlad
 
 
@@ -47,6 +47,13 @@ def test_zeros_stay_zero(intra_norm: bool, power: float) -> None:
     assert not normalized([[0, 0], [0, 0]], intra_norm, power).any()
 
 
+@pytest.mark.parametrize("power", [1, 0.5])
+def test_clusters_without_a_feature_are_zeroed(power: float) -> None:
+    vlad = np.array([[np.nan, 7], [0, 3]], np.float32)
+    assert normalize(vlad, np.array([0, 1]), True, power)
+    assert vlad.tolist() == [[0, 0], [0, 1]]
+
+
 @pytest.mark.parametrize("size", [1e-44, 1e-30, 1e30, 3e38])
 def test_neither_underflow_nor_overflow(size: float) -> None:
     vlad = normalized([[size, 0], [0, -size]], intra_norm=True, power=1)
@@ -57,4 +64,4 @@ def test_neither_underflow_nor_overflow(size: float) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_not_finite(value: float, intra_norm: bool) -> None:
     vlad = np.array([[1, value], [1, 1]], np.float32)
-    assert not normalize(vlad, intra_norm, 1.0)
+    assert not normalize(vlad, np.ones(2, np.intp), intra_norm, 1.0)

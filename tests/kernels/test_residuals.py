@@ -10,12 +10,14 @@ from tfvlad_kernels.residuals import add_residuals
 
 
 def test_add_residuals_by_hand() -> None:
-    # From the second feature on: (5, 1) - (4, 0) and (2, 2) - (4, 0) for cluster 1, on top of (7, 7).
-    features = np.array([[9, 9], [5, 1], [2, 2]], np.float32)
-    centroids = np.array([[0, 0], [4, 0]], np.float32)
-    vlad = np.full((2, 2), 7, np.float32)
-    add_residuals(features, 1, centroids, np.array([1, 1], np.int32), vlad)
-    assert vlad.tolist() == [[7, 7], [6, 10]]
+    # From the second feature on: (5, 1) - (4, 0) and (2, 2) - (4, 0) for cluster 1, on top of (7, 7); (1, 3) - (0, 1)
+    # for cluster 2, whose first feature it is; nothing for cluster 0.
+    features = np.array([[9, 9], [5, 1], [1, 3], [2, 2]], np.float32)
+    centroids = np.array([[0, 0], [4, 0], [0, 1]], np.float32)
+    vlad, counts = np.full((3, 2), 7, np.float32), np.array([1, 1, 0])
+    add_residuals(features, 1, centroids, np.array([1, 2, 1], np.int32), vlad, counts)
+    assert vlad.tolist() == [[7, 7], [6, 10], [1, 2]]
+    assert counts.tolist() == [1, 3, 1]
 
 
 def test_cluster_sums_by_hand() -> None:
