@@ -28,8 +28,9 @@ import race
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
 from tfvlad.graph_cache import GraphCache
-from tfvlad.hits import Hit, RememberedFiles
+from tfvlad.hits import Hit
 from tfvlad.index import Index
+from tfvlad.remembered import RememberedFiles
 from tfvlad.roots import Root
 from tfvlad.search import search_exactly
 from tfvlad.tables import Stamp, to_blob
