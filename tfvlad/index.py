@@ -193,13 +193,15 @@ class Index:
         return self._search_graph(queries, k)
 
     def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
-        """Measures how much of the exact result the graph finds, for a sample of the index's own descriptors.
+        """Measures how much of the exact result the graph finds, for queries near a sample of the index's descriptors.
 
         With a target, the smallest `ef_search` that reaches it is looked for and stored in the index: searches use it
-        from then on, in every process, until the next call with a target. The index's own descriptors are linked to
-        their neighbours, so that queries from elsewhere find somewhat less. As an index grows, so does what it needs:
-        after many additions, call again. A target that is out of the graph's reach changes nothing; an index too small
-        for its graph to be used never gets a smaller `ef_search` than it has.
+        from then on, in every process, until the next call with a target. Each query lies in a random direction from a
+        descriptor, as far as that one's k-th neighbour: like one from elsewhere it has no links in the graph, without
+        which the descriptors themselves would be harder to find. Queries unlike anything in the index may still find
+        less. As an index grows, so does what it needs: after many additions, call again. A target that is out of the
+        graph's reach changes nothing; an index too small for its graph to be used never gets a smaller `ef_search` than
+        it has.
 
         Args:
           target_recall: recall that the searches shall have, 0 to 1; None only measures, and writes nothing.
