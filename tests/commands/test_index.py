@@ -167,8 +167,8 @@ def test_a_target_recall_out_of_reach(index_of: Synchronise, folder: Path, monke
     result = index_of(folder, "--target_recall=0.99")
     assert result.status == 1
     assert result.err == (
-        "--target_recall=0.99 is out of reach: with ef_search 8192, recall@10 is 0.7500 for 500 of the index's own"
-        " images; a new index with larger --m and --ef_construction finds more\n"
+        "--target_recall=0.99 is out of reach: with ef_search 8192, recall@10 is 0.7500 for 500 queries near the"
+        " index's own images; a new index with larger --m and --ef_construction finds more\n"
     )
 
 
