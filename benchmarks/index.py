@@ -2,10 +2,12 @@
 
     python benchmarks/index.py [--vectors 100000] [--json OUT] [--rounds 7] [--seed 0]
 
-Building: linking ready descriptors and writing the graph to a file; ours reads them from the catalog, too. Searching:
-1,000 queries at once, and one after the other; raw contenders give labels, ours paths. `ef` is chosen by `Index.verify`
-for each target recall, and all contenders use it. Recall@10 is measured against exact search. A file is remembered once
-it was a hit; "all paths looked up" is the index with nothing remembered. Install ``tfvlad[bench]`` for faiss.
+Building: linking ready descriptors and writing the graph to a file; ours reads them from the catalog, too.
+Synchronising: ours finds, reads and hashes tiny files and writes a catalog as well; raw links and writes the same
+descriptors. Searching: 1,000 queries at once, and one after the other; raw contenders give labels, ours paths. `ef` is
+chosen by `Index.verify` for each target recall, then what an index has by default, and all contenders use it. Recall@10
+is measured against exact search. A file is remembered once it was a hit; "all paths looked up" is the index with none
+remembered. Install ``tfvlad[bench]`` for faiss.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import functools
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,14 @@ import race
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
 from tfvlad.graph_cache import GraphCache
-from tfvlad.hits import Hit, RememberedFiles
+from tfvlad.hits import Hit
 from tfvlad.index import Index
+from tfvlad.remembered import RememberedFiles
 from tfvlad.roots import Root
 from tfvlad.search import search_exactly
 from tfvlad.tables import Stamp, to_blob
 
-DIM, QUERIES, ONE_BY_ONE = 128, 1000, 200
+DIM, QUERIES, ONE_BY_ONE, FILES = 128, 1000, 200, 20_000
 TARGETS = (0.9, 0.99, 0.999)
 CONFIG = IndexConfig()
 SEED = 100  # of hnswlib's levels, as in tfvlad.graph
@@ -72,12 +75,17 @@ def main() -> None:
         with contextlib.closing(Catalog(f"{place}/index")) as catalog, catalog.read() as snapshot:
             np.save(f"{place}/exact.npy", search_exactly(snapshot, queries, 10).images)
 
-        built, left_out = race.race(BUILDERS, (place,), threads, rounds=1)
-        seconds = {name: timing.quality["seconds"] for name, timing in built.items()}
-        rows += [Row("build", name, taken, taken / seconds[RAW], None) for name, taken in seconds.items()]
-        title = f"building and saving {len(stored):,} x {DIM}, {threads} threads"
-        race.print_table(title, ("", "s", "to raw"), [(r.name, f"{r.seconds:.1f}", f"{r.to_raw:.2f}") for r in rows])
-        missing += left_out
+        def build(task: str, builders: dict[str, race.Prepare]) -> None:
+            built, left_out = race.race(builders, (place,), threads, rounds=1)
+            seconds = {name: timing.quality["seconds"] for name, timing in built.items()}
+            new = [Row(task, name, taken, taken / seconds[RAW], None) for name, taken in seconds.items()]
+            cells = [(r.name, f"{r.seconds:.2f}", f"{r.to_raw:.2f}") for r in new]
+            race.print_table(f"{task}, {threads} threads", ("", "s", "to raw"), cells)
+            rows.extend(new)
+            missing.extend(left_out)
+
+        build(f"building and saving {len(stored):,} x {DIM}", BUILDERS)
+        build(f"synchronising {min(FILES, len(stored)):,} tiny files of ready descriptors", SYNCHRONISERS)
 
         def measure(task: str, how: str, count: int, rounds: int, contenders: dict[str, Search]) -> None:
             prepared = {name: functools.partial(search, how, count) for name, search in contenders.items()}
@@ -94,11 +102,11 @@ def main() -> None:
             rows.extend(new)
             missing.extend(left_out)
 
-        for target in TARGETS:
-            with Index.open(f"{place}/index") as index:
-                ef = index.verify(target_recall=target).ef_search
+        for target in (*TARGETS, None):
+            ef = choose(place, target)
+            reason = "the default" if target is None else f"for recall {target:g}"
             for k in (10, 100) if target == TARGETS[-1] else (10,):
-                settings = f"k={k}, ef {ef} for recall {target:g}"
+                settings = f"k={k}, ef {ef} {reason}"
                 measure(f"{QUERIES} queries at once, {settings}", "batch", QUERIES, arguments.rounds, SEARCHES)
                 measure(f"one query at a time, {settings}", "single", ONE_BY_ONE, arguments.rounds, SEARCHES)
         k, exact = 10, {RAW: search_raw, "Index, exact": search_exact}
@@ -133,6 +141,16 @@ def fill(folder: Path, vectors: Floats) -> None:
     catalog.close()
 
 
+def choose(place: str, target: float | None) -> int:
+    """Has the index search with the `ef` for a target, or with the default; tells which."""
+    with Index.open(f"{place}/index") as index:
+        if target is not None:
+            return index.verify(target_recall=target).ef_search
+    with contextlib.closing(Catalog(f"{place}/index")) as catalog, catalog.write() as change:
+        change.put_ef_search(CONFIG.ef_search)
+    return CONFIG.ef_search
+
+
 def timed(build: Callable[[], object]) -> race.Prepared:
     """A contender that works once, as a build takes long, and tells the seconds itself."""
 
@@ -146,13 +164,15 @@ def timed(build: Callable[[], object]) -> race.Prepared:
 
 
 def build_raw(place: str) -> race.Prepared:
-    vectors = np.load(f"{place}/vectors.npy")
+    return raw_builder(np.load(f"{place}/vectors.npy"), f"{place}/raw.hnsw")
 
+
+def raw_builder(vectors: Floats, path: str) -> race.Prepared:
     def build() -> None:
         graph = hnswlib.Index("ip", DIM)
         graph.init_index(len(vectors), CONFIG.m, CONFIG.ef_construction, SEED)
         graph.add_items(vectors)
-        graph.save_index(f"{place}/raw.hnsw")
+        graph.save_index(path)
 
     return timed(build)
 
@@ -179,6 +199,36 @@ def build_faiss(place: str) -> race.Prepared:
         faiss.write_index(graph, f"{place}/faiss.hnsw")
 
     return timed(build)
+
+
+class ReadyEncoder:
+    """Has the descriptors already; a file holds the number of its own."""
+
+    dim, fingerprint = DIM, "ready"
+
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = vectors
+
+    def save(self, path: str) -> None:
+        Path(path).mkdir()
+
+    def encode_stream(self, sources: Iterable[bytes]) -> Iterator[Floats]:
+        return (self._vectors[int(content)] for content in sources)
+
+
+def synchronise_raw(place: str) -> race.Prepared:
+    return raw_builder(np.load(f"{place}/vectors.npy")[:FILES], f"{place}/synchronised.hnsw")
+
+
+def synchronise_ours(place: str) -> race.Prepared:
+    vectors, folder = np.load(f"{place}/vectors.npy")[:FILES], Path(place, "synchronised")
+    for number in range(len(vectors)):
+        path = folder / "photos" / f"{number // 1000:03}" / f"{number:07}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+    encoder: Any = ReadyEncoder(vectors)
+    index = Index.create(folder / "index", encoder)
+    return timed(lambda: index.sync(folder / "photos"))
 
 
 def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> race.Prepared:
@@ -246,6 +296,7 @@ def hit_ids(found: list[list[Hit]]) -> list[list[int]]:
 
 
 BUILDERS: dict[str, race.Prepare] = {RAW: build_raw, OURS: build_ours, "faiss HNSW": build_faiss}
+SYNCHRONISERS: dict[str, race.Prepare] = {RAW: synchronise_raw, OURS: synchronise_ours}
 SEARCHES: dict[str, Search] = {
     RAW: search_raw,
     OURS: search_ours,

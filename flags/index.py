@@ -60,8 +60,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_float(
         "target_recall",
         None,
-        "Choose the smallest ef_search with which the graph finds this share of the exact 10 nearest, measured on the"
-        " index's own images, and store it in the index.",
+        "Choose the smallest ef_search with which the graph finds this share of the exact 10 nearest, measured with"
+        " queries near the index's own images, and store it in the index.",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, unit_vectors
 
-from tfvlad import hits as hits_module
+from tfvlad import remembered
 from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError
@@ -82,6 +82,18 @@ def test_the_chosen_ef_search_is_stored_for_every_process(large: Index) -> None:
         assert later.verify().ef_search == chosen
 
 
+def test_the_chosen_ef_search_is_enough_for_queries_from_elsewhere(tmp_path: Path) -> None:
+    """Chosen on the descriptors themselves, which are linked to their neighbours, it found 0.52 of them here."""
+    vectors = unit_vectors(3300, 64)
+    with Index.create(tmp_path / "i", FakeEncoder(dim=64)) as index:
+        put_vectors(index, vectors[:3000])
+        index.verify(target_recall=0.95)
+        exact = index.search_descriptors(vectors[3000:], exact=True)
+        found = index.search_descriptors(vectors[3000:])
+    shares = [len({hit.id for hit in a} & {hit.id for hit in b}) / 10 for a, b in zip(exact, found, strict=True)]
+    assert np.mean(shares) > 0.9
+
+
 def test_verification_without_a_target_writes_nothing(large: Index) -> None:
     catalog = Catalog(str(large._path))
     with catalog.sole_writer():  # another's
@@ -138,11 +150,49 @@ def test_views_of_one_image_are_one_hit_in_the_graph_too(large: Index) -> None:
 def test_more_is_looked_up_than_is_remembered(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     queries = unit_vectors(50, 16, seed=1)
     expected = large.search_descriptors(queries)
-    monkeypatch.setattr(hits_module, "_REMEMBERED", 20)
-    large._files._files.clear()
+    monkeypatch.setattr(remembered, "_SLOTS", 16)  # fewer than one search needs
+    large._files = remembered.RememberedFiles(str(large._path))
     for start in range(0, 50, 5):
         assert large.search_descriptors(queries[start : start + 5]) == expected[start : start + 5]
-        assert len(large._files._files) <= 50  # what one search needs
+
+
+def test_a_search_that_was_made_before_looks_nothing_up(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = unit_vectors(50, 16, seed=1)
+    expected = large.search_descriptors(queries)
+
+    def watch(*arguments: object) -> None:
+        raise AssertionError("a transaction was opened")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "watch", watch)
+        patch.setattr(Catalog, "read", watch)
+        assert large.search_descriptors(queries) == expected
+        assert [large.search_descriptors(query[None]) for query in queries] == [[hits] for hits in expected]
+
+
+def test_copies_are_remembered_too(large: Index) -> None:
+    vectors = unit_vectors(3000, 16)
+    with large._catalog.write() as change:
+        for name in ("b", "a"):
+            change.put_file(1, f"{name}.jpg", Stamp(1, 1), b"41", [])
+    first = large.search_descriptors(vectors[40:43], k=3)
+    assert [hit.id for hit in first[1]] == [42, 3001, 3002]
+    assert large.search_descriptors(vectors[40:43], k=3) == first
+    assert [len(hits) for hits in large.search_descriptors(vectors[40:43], k=2)] == [2, 2, 2]
+
+
+def test_a_folder_that_moves_while_the_index_is_open_is_found_again(
+    large: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    with large._catalog.write() as change:
+        change.put_root(Root(1, str(before), "../after"))
+    [query] = unit_vectors(3000, 16)[41:42]
+    assert large.search_descriptors([query], k=1)[0][0].path == str(before / "41.jpg")
+    before.rename(tmp_path / "after")
+    monkeypatch.setattr(remembered, "_SECONDS", 0.0)  # they are over
+    assert large.search_descriptors([query], k=1)[0][0].path == str(tmp_path / "after" / "41.jpg")
 
 
 def test_a_poor_graph_does_not_reach_the_target(tmp_path: Path) -> None:

@@ -62,6 +62,6 @@ def test_exact_ranking_equals_the_obvious_one(views: list[tuple[int, int]], k: i
 
 
 def test_blocks_shrink_with_queries_and_dimensions() -> None:
-    assert block_size(1, 128) == 1 << 15
+    assert block_size(1, 128) == 1 << 11
     assert block_size(1 << 16, 128) == 1 << 6
     assert block_size(1, 1 << 30) == 1

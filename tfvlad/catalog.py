@@ -1,4 +1,4 @@
-"""The catalog: one SQLite file that is the truth of an index. Connections, transactions and the writer's lock.
+"""The catalog: one SQLite file that is the truth of an index. Its transactions and the writer's lock.
 
 Any number of threads and processes may read while one writes (SQLite's write-ahead log). The queries are in
 `tfvlad.tables`.
@@ -10,20 +10,18 @@ import contextlib
 import dataclasses
 import os
 import sqlite3
-import threading
-import urllib.parse
 from collections.abc import Iterator
 
 from tfvlad.changes import Change
 from tfvlad.config import IndexConfig
+from tfvlad.connections import Connections
 from tfvlad.errors import ArtifactError
 from tfvlad.inspection import refuse_links
 from tfvlad.schema import FORMAT, SCHEMA, check_schema, setting
-from tfvlad.tables import Snapshot
+from tfvlad.tables import Snapshot, Version, version_of
 from tfvlad.writer_lock import sole_writer
 
 _CATALOG = "catalog.sqlite"
-_BUSY_SECONDS = 30
 
 
 class Catalog:
@@ -47,9 +45,8 @@ class Catalog:
         if not os.path.isfile(self.path):
             raise ArtifactError(folder, f"is not an index: there is no file {_CATALOG} in it")
         refuse_links(folder)
-        self._idle: list[sqlite3.Connection] = []
-        self._idle_lock = threading.Lock()
-        self._closed = False
+        self._connections = Connections(self.path)
+        self._watching = Connections(self.path)
         try:
             meta = self._read_meta()
             self.fingerprint = meta["fingerprint"]
@@ -81,6 +78,22 @@ class Catalog:
             yield Snapshot(connection, self.path, self.dim)
 
     @contextlib.contextmanager
+    def watch(self) -> Iterator[Snapshot]:
+        """Like `read`; `version` gives its version as long as nothing changes. For one thread at a time."""
+        with self._transaction("BEGIN", self._watching) as connection:
+            yield Snapshot(connection, self.path, self.dim)
+
+    def version(self) -> Version:
+        """The version of now, comparable with those in `watch`, without a transaction. For one thread at a time."""
+        connection = self._watching.borrow()
+        try:
+            return version_of(connection)
+        except sqlite3.DatabaseError as error:
+            raise ArtifactError(self.path, str(error)) from error
+        finally:
+            self._watching.give_back(connection)
+
+    @contextlib.contextmanager
     def write(self) -> Iterator[Change]:
         """One change, committed at the end, or not at all where an exception leaves the block."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
@@ -98,11 +111,8 @@ class Catalog:
 
     def close(self) -> None:
         """Closes what is idle now, and what is in use as it is given back."""
-        with self._idle_lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._connections.close()
+        self._watching.close()
 
     def _read_meta(self) -> dict[str, str]:
         with self._transaction("BEGIN") as connection:
@@ -121,10 +131,11 @@ class Catalog:
         return meta
 
     @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, connections: Connections | None = None) -> Iterator[sqlite3.Connection]:
+        connections = connections or self._connections
         connection = None
         try:
-            connection = self._borrow()
+            connection = connections.borrow()
             connection.execute(begin)
             yield connection
             connection.commit()
@@ -133,33 +144,4 @@ class Catalog:
         finally:
             if connection is not None:
                 connection.rollback()  # nothing is left to roll back after a commit
-                self._give_back(connection)
-
-    def _borrow(self) -> sqlite3.Connection:
-        with self._idle_lock:
-            if self._closed:
-                raise ValueError(f"{self.folder} is closed")
-            if self._idle:
-                return self._idle.pop()
-        return self._connect()
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._idle_lock:
-            if not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        mode = "mode=rw"
-        if not os.access(self.folder, os.W_OK):
-            # SQLite cannot place its shared memory beside a catalog on a read-only disk. Without a log that another
-            # process writes to, nothing changes the file and none is needed.
-            mode = "mode=ro" if os.path.exists(self.path + "-wal") else "mode=ro&immutable=1"
-        uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(self.path)))}?{mode}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
+                connections.give_back(connection)

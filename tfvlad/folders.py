@@ -40,9 +40,11 @@ def list_images(root: str | os.PathLike[str], onerror: Callable[[OSError], objec
                 entered.add(real)
                 fresh.append(name)
         subfolders[:] = fresh
+        inside = os.path.relpath(folder, top)
+        prefix = "" if inside == os.curdir else os.path.join(inside, "")
         for name in sorted(files):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(os.path.join(folder, name), top)
+                yield prefix + name
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[str]:

@@ -23,12 +23,16 @@ _log = logging.getLogger(__name__)
 
 
 class GraphCache:
-    """Gives threads, one at a time, a graph that agrees with the catalog."""
+    """Gives threads, one at a time, a graph that agrees with the catalog.
+
+    Attributes:
+      lock: held by whoever uses the graph.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._path = os.path.join(catalog.folder, "graph.hnsw")
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._graph: Graph | None = None
         self._state = State()
         self._version: Version | None = None  # of the catalog, when the graph was last known to agree
@@ -39,20 +43,24 @@ class GraphCache:
         graph = self._graph
         return graph is not None and len(graph) >= descriptors
 
+    def of(self, version: Version) -> Graph | None:
+        """The graph, if it is known to agree with this version of the catalog; for the holder of the lock."""
+        return self._graph if version == self._version else None
+
     @contextlib.contextmanager
     def current(self) -> Iterator[tuple[Graph, Snapshot]]:
         """The graph and the very state of the catalog that it stands for; other threads wait for the block's end."""
-        with self._lock:
+        with self.lock:
             if self._graph is not None:
-                with self._catalog.read() as snapshot:
-                    if snapshot.version() == self._version:
-                        yield self._graph, snapshot
+                with self._catalog.watch() as snapshot:
+                    if (graph := self.of(snapshot.version())) is not None:
+                        yield graph, snapshot
                         return
             if self._graph is not None and not self._can_be_caught_up():
                 self._graph = None
             if self._graph is None:
                 self._load()
-            with self._catalog.read() as snapshot:  # opened after loading, so never older than the graph
+            with self._catalog.watch() as snapshot:  # opened after loading, so never older than the graph
                 graph = self._caught_up(snapshot)
                 graph.ef_search = snapshot.ef_search()
                 self._version = snapshot.version()

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.account import IndexedFolder, take_account
 from tfvlad.atomic import atomic_folder, settle
@@ -17,7 +18,8 @@ from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError, MismatchError
 from tfvlad.graph_cache import GraphCache
-from tfvlad.hits import Hit, RememberedFiles, full_path, hits_of_images, locate
+from tfvlad.hits import Hit, full_path, hits_of_images, locate
+from tfvlad.remembered import RememberedFiles
 from tfvlad.search import rank_found, search_exactly, search_graph, unit_rows
 from tfvlad.sync import SyncReport, synchronise
 from tfvlad.tables import Snapshot
@@ -46,7 +48,7 @@ class Index:
         self._path = path
         self._catalog = catalog
         self._graphs = GraphCache(catalog)
-        self._files = RememberedFiles(path)  # used by whoever holds the graph
+        self._files = RememberedFiles(path)  # used by whoever holds the graph's lock
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
         self._max_pixels = max_pixels
@@ -188,21 +190,18 @@ class Index:
             with self._catalog.read() as snapshot:
                 if exact or not snapshot.has_descriptors(_enough(k)):
                     return hits_of_images(snapshot, self._path, search_exactly(snapshot, queries, k), k)
-        with self._graphs.current() as (graph, snapshot):
-            found = search_graph(graph, queries, k)
-            hits = self._files.hits(snapshot, *found, k) if found else None
-            if hits is None:
-                hits = hits_of_images(snapshot, self._path, rank_found(graph, snapshot, queries, found, k), k)
-            return hits
+        return self._search_graph(queries, k)
 
     def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
-        """Measures how much of the exact result the graph finds, for a sample of the index's own descriptors.
+        """Measures how much of the exact result the graph finds, for queries near a sample of the index's descriptors.
 
         With a target, the smallest `ef_search` that reaches it is looked for and stored in the index: searches use it
-        from then on, in every process, until the next call with a target. The index's own descriptors are linked to
-        their neighbours, so that queries from elsewhere find somewhat less. As an index grows, so does what it needs:
-        after many additions, call again. A target that is out of the graph's reach changes nothing; an index too small
-        for its graph to be used never gets a smaller `ef_search` than it has.
+        from then on, in every process, until the next call with a target. Each query lies in a random direction from a
+        descriptor, as far as that one's k-th neighbour: like one from elsewhere it has no links in the graph, without
+        which the descriptors themselves would be harder to find. Queries unlike anything in the index may still find
+        less. As an index grows, so does what it needs: after many additions, call again. A target that is out of the
+        graph's reach changes nothing; an index too small for its graph to be used never gets a smaller `ef_search` than
+        it has.
 
         Args:
           target_recall: recall that the searches shall have, 0 to 1; None only measures, and writes nothing.
@@ -257,6 +256,22 @@ class Index:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _search_graph(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        with self._graphs.lock:  # where nothing has changed, and nothing is new, no transaction is needed
+            version = self._catalog.version()
+            known = self._graphs.of(version)
+            found = search_graph(known, queries, k) if known is not None else None
+            hits = self._files.recall(version, *found, k) if found else None
+        if hits is not None:
+            return hits
+        with self._graphs.current() as (graph, snapshot):
+            if found is None or snapshot.version() != version:
+                found = search_graph(graph, queries, k)
+            hits = self._files.hits(snapshot, *found, k) if found else None
+            if hits is None:
+                hits = hits_of_images(snapshot, self._path, rank_found(graph, snapshot, queries, found, k), k)
+            return hits
 
     def _check(self, encoder: AnyEncoder) -> None:
         made_with, given = self._catalog.fingerprint, encoder.fingerprint

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Scores, and components of vectors, that one step of an exact search holds.
-_BLOCK_VALUES = 1 << 22
+# Scores that one step of an exact search holds, and components of vectors: these stay in a core's cache.
+_BLOCK_SCORES = 1 << 22
+_BLOCK_COMPONENTS = 1 << 18
 
 
 class Ranking(NamedTuple):
@@ -47,7 +48,7 @@ def best_images(scores: NDArray[np.float32], images: NDArray[np.int64], k: int) 
 
 def block_size(queries: int, dim: int) -> int:
     """Vectors that an exact search takes at a time, so that memory stays bounded."""
-    return max(1, _BLOCK_VALUES // max(queries, dim, 1))
+    return max(1, min(_BLOCK_SCORES // max(queries, 1), _BLOCK_COMPONENTS // dim))
 
 
 def rank_exactly(

@@ -101,8 +101,7 @@ class Scan:
 
     def _look(self, path: str) -> ChangedFile | None:
         full = os.path.join(self._root.path, path)
-        with self._catalog.read() as snapshot:
-            image, failure = snapshot.find_file(self._root.id, path), snapshot.find_failure(self._root.id, path)
+        image, failure = self._known(path)
         try:
             status = os.stat(full)
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
@@ -122,7 +121,8 @@ class Scan:
                 return None
             with open(full, "rb") as file:
                 stamp = _stamp(os.fstat(file.fileno()))
-                content = file.read(LARGEST_FILE)
+                # What is there and no more: a buffer for the largest file would cost more than reading a small one.
+                content = file.read(min(stamp.size or LARGEST_FILE, LARGEST_FILE))
         except FileNotFoundError:  # gone since it was listed
             if os.path.islink(full):
                 self._fail(full, "is a link to nothing")
@@ -133,6 +133,12 @@ class Scan:
             return None
         self._saw(image, failure)
         return ChangedFile(path, stamp, hashlib.sha256(content).digest(), content, image)
+
+    def _known(self, path: str) -> tuple[FileRow | None, FailureRow | None]:
+        if not (self._files.size or self._failures.size):  # and nobody else writes
+            return None, None
+        with self._catalog.read() as snapshot:
+            return snapshot.find_file(self._root.id, path), snapshot.find_failure(self._root.id, path)
 
     def _saw(self, image: FileRow | None, failure: FailureRow | None) -> None:
         if image is not None:

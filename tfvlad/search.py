@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,10 +24,10 @@ def unit_rows(vectors: ArrayLike, dim: int) -> NDArray[np.float32]:
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ConfigError(f"vectors must have the shape (n, {dim}), got {rows.shape}")
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    good = (norms > 0) & (norms < np.inf)
-    if not good.all():
-        raise ConfigError(f"vectors must be finite and not all zeros, but row {np.argmin(good)} is not")
+    norms = np.sqrt(np.vecdot(rows, rows))
+    good = [0 < norm < math.inf for norm in norms.tolist()]
+    if not all(good):
+        raise ConfigError(f"vectors must be finite and not all zeros, but row {good.index(False)} is not")
     unit: NDArray[np.float32] = (rows / norms[:, None]).astype(np.float32)
     return unit
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,12 @@ def to_blob(vector: ArrayLike) -> bytes:
     return np.asarray(vector, dtype="<f4").tobytes()
 
 
+def version_of(connection: sqlite3.Connection) -> Version:
+    """What tells, of one connection, whether the catalog has changed."""
+    # The one number tells of this connection's changes, the other of all others', also in other processes.
+    return connection, connection.total_changes, connection.execute("PRAGMA data_version").fetchone()[0]
+
+
 class Snapshot:
     """Reads one state of the catalog.
 
@@ -84,8 +90,7 @@ class Snapshot:
 
     def version(self) -> Version:
         """Equal for two snapshots only where the catalog is the same in both; costs less than any look into it."""
-        # The one tells of this connection's changes, the other of all others', also in other processes.
-        return self._connection, self._connection.total_changes, self._number("PRAGMA data_version")
+        return version_of(self._connection)
 
     def ef_search(self) -> int:
         """Candidates kept while searching, see `tfvlad.IndexConfig`."""
@@ -181,15 +186,15 @@ class Snapshot:
         for image, file, root, path in self._connection.execute(query, (to_json(images),)):
             yield image, file, root, self._inside(path)
 
-    def files_of_sole(self, descriptors: Iterable[int]) -> Iterator[tuple[int, int, int, str]]:
-        """All the files by id, as (descriptor, id, root, relative path), of each that is the only one of its image."""
+    def files_of_sole(self, descriptors: Ids) -> Iterator[tuple[int, int, int, str]]:
+        """All files, as (descriptor, id, root, relative path), of each descriptor that is the only one of its image."""
         query = """SELECT descriptors.id, files.id, root, path FROM descriptors
                    JOIN files ON files.image = descriptors.image
                    WHERE descriptors.id IN (SELECT value FROM json_each(?)) AND NOT EXISTS
                      (SELECT 1 FROM descriptors AS other
                       WHERE other.image = descriptors.image AND other.id != descriptors.id)
                    ORDER BY descriptors.id, files.id"""
-        for descriptor, file, root, path in self._connection.execute(query, (json.dumps(sorted(descriptors)),)):
+        for descriptor, file, root, path in self._connection.execute(query, (to_json(descriptors),)):
             yield descriptor, file, root, self._inside(path)
 
     def failures(self) -> Iterator[tuple[int, str, str]]:
@@ -231,7 +236,8 @@ class Snapshot:
     def _inside(self, path: bytes) -> str:
         """A stored path as text, after a look at where it leads."""
         name = os.fsdecode(path) if isinstance(path, bytes) else ""
-        if not name or "\0" in name or os.path.isabs(name) or os.pardir in name.split(os.sep):
+        climbs = os.pardir in name and os.pardir in name.split(os.sep)
+        if not name or "\0" in name or os.path.isabs(name) or climbs:
             raise ArtifactError(self.path, f"holds a path that leads out of its folder: {path!r:.200}")
         return name
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.graph import Graph
-from tfvlad.ranking import Ranking
-from tfvlad.search import search_approximately, search_exactly
-from tfvlad.tables import Block, Snapshot
+from tfvlad.search import search_approximately, search_exactly, unit_rows
+from tfvlad.tables import Snapshot
 
 # Cosines of the graph and of the exact search differ by float32 rounding; nearer than this, they are a tie.
 _TIE = 1e-5
@@ -25,9 +24,9 @@ class Verification:
 
     Attributes:
       recall: share of the exact k nearest images that the approximate search finds, or finds an equally near image
-        for; the query's own image is left out. 1 where there is nothing to find.
+        for. 1 where there is nothing to find.
       k: neighbours of each query.
-      queries: descriptors of the index that were searched for.
+      queries: queries that were searched for, each near another descriptor of the index.
       ef_search: candidates that the search kept: the index's own number or, where there was a target, the smallest
         that reaches it, or the largest that was tried.
       target_recall: what was asked for, if anything.
@@ -45,7 +44,7 @@ class Verification:
 def verify(
     graph: Graph, snapshot: Snapshot, k: int, target_recall: float | None, sample: int, seed: int, least: int = 0
 ) -> Verification:
-    """Searches both ways for a random sample of the index's own descriptors.
+    """Searches both ways for queries near a random sample of the index's own descriptors.
 
     Args:
       graph: of the same state as `snapshot`.
@@ -53,29 +52,44 @@ def verify(
       k: neighbours of each query.
       target_recall: recall to look for the smallest `ef_search` of; None takes the graph's own.
       sample: queries, at most.
-      seed: of the sample.
-      least: `ef_search` to begin with, k + 1 unless that is less.
+      seed: of the sample, and of where the queries lie.
+      least: `ef_search` to begin with, k unless that is less.
     """
-    ids = snapshot.descriptor_ids()
-    chosen = np.random.default_rng(seed).choice(ids, size=min(sample, len(ids)), replace=False)
-    block = snapshot.block_of(chosen)
-    exact = _others(search_exactly(snapshot, block.vectors, k + 1), block, k)
+    queries = queries_nearby(snapshot, k, sample, seed)
+    exact = search_exactly(snapshot, queries, k).scores
     own, most = graph.ef_search, min(len(graph), _MOST_CANDIDATES)
 
     def recall(ef_search: int) -> float:
         graph.ef_search = ef_search
-        return _recall(exact, _others(search_approximately(graph, snapshot, block.vectors, k + 1), block, k))
+        return _recall(exact, search_approximately(graph, snapshot, queries, k).scores)
 
     try:
-        if target_recall is None or not np.isfinite(exact).any():
+        if target_recall is None or not exact.size:
             ef_search, reached = own, recall(own)
         else:
-            least = max(k + 1, least)
+            least = max(k, least)
             ef_search, reached = _smallest(recall, target_recall, least, max(least, most))
     finally:
         graph.ef_search = own
     met = target_recall is None or reached >= target_recall
-    return Verification(reached, k, len(chosen), ef_search, target_recall, met)
+    return Verification(reached, k, len(queries), ef_search, target_recall, met)
+
+
+def queries_nearby(snapshot: Snapshot, k: int, sample: int, seed: int) -> NDArray[np.float32]:
+    """Makes queries like those that come from elsewhere: (at most `sample`, dim) float32, unit length.
+
+    A descriptor of the index is linked to its neighbours, and is found with far less effort than a query that is not in
+    the graph. So each is moved in a random direction, by its distance to its k-th neighbour.
+    """
+    generator = np.random.default_rng(seed)
+    ids = snapshot.descriptor_ids()
+    block = snapshot.block_of(generator.choice(ids, size=min(sample, len(ids)), replace=False))
+    count, dim = block.vectors.shape
+    if not count:
+        return block.vectors
+    cosines = search_exactly(snapshot, block.vectors, k + 1).scores[:, -1:]  # the nearest is its own image
+    distances = np.sqrt(2 - 2 * np.clip(cosines, -1, 1))  # between unit vectors
+    return unit_rows(block.vectors + distances * unit_rows(generator.standard_normal((count, dim)), dim), dim)
 
 
 def _smallest(recall: Callable[[int], float], target: float, least: int, most: int) -> tuple[int, float]:
@@ -100,9 +114,3 @@ def _recall(exact: NDArray[np.float32], approximate: NDArray[np.float32]) -> flo
     border = np.take_along_axis(exact, np.maximum(there - 1, 0)[:, None], axis=1) - _TIE  # (q, 1)
     found = np.minimum(np.count_nonzero(approximate >= border, axis=1), there)
     return float(found.sum() / there.sum())
-
-
-def _others(ranking: Ranking, queries: Block, k: int) -> NDArray[np.float32]:
-    """The k best scores of images that are not the query's own, best first: (q, at most k)."""
-    scores = np.where(ranking.images == queries.images[:, None], -np.inf, ranking.scores).astype(np.float32)
-    return -np.sort(-scores, axis=1)[:, :k]

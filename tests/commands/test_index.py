@@ -152,7 +152,7 @@ def test_the_settings_of_the_graph_are_the_flags(index_of: Synchronise, folder: 
 
 def test_ef_search_is_chosen_for_a_target_recall(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
     out = done(index_of(folder, "--target_recall=0.9"))
-    assert out.splitlines()[1:] == ["ef_search 100: recall@10 is 1.0000 for 5 of the index's own images"]
+    assert out.splitlines()[1:] == ["ef_search 100: recall@10 is 1.0000 for 5 queries near the index's own images"]
     found = document(index_of(folder, "--target_recall=0.9", "--format=json"))
     assert found.pop("verification") == {
         "recall": 1.0, "k": 10, "queries": 5, "ef_search": 100, "target_recall": 0.9, "target_met": True,
@@ -167,8 +167,8 @@ def test_a_target_recall_out_of_reach(index_of: Synchronise, folder: Path, monke
     result = index_of(folder, "--target_recall=0.99")
     assert result.status == 1
     assert result.err == (
-        "--target_recall=0.99 is out of reach: with ef_search 8192, recall@10 is 0.7500 for 500 of the index's own"
-        " images; a new index with larger --m and --ef_construction finds more\n"
+        "--target_recall=0.99 is out of reach: with ef_search 8192, recall@10 is 0.7500 for 500 queries near the"
+        " index's own images; a new index with larger --m and --ef_construction finds more\n"
     )
 
 

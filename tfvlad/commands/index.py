@@ -68,7 +68,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 
 def _recall(verification: Verification) -> str:
-    return f"recall@{verification.k} is {verification.recall:.4f} for {verification.queries} of the index's own images"
+    found, queries = f"recall@{verification.k} is {verification.recall:.4f}", verification.queries
+    return f"{found} for {queries} queries near the index's own images"
 
 
 def _print_account(folders: list[IndexedFolder], form: str) -> None:
