@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 import tfvlad
 
@@ -174,12 +174,33 @@ def test_images_that_are_not_indexed_are_listed(command: Command, buildings: Pat
     assert f"  {buildings}/late_000000.jpg: is not in the index, and so never found" in measured.err
 
 
+def test_a_right_answer_behind_the_hits_that_are_shown_is_on_the_page(
+    command: Command, photos: Path, encoder: Path, queries: Path, ranking: list[str], tmp_path: Path
+) -> None:
+    """Copies of a wrong answer, brighter or darker, push the first right one from the second place to the tenth."""
+    folder, index, html = tmp_path / "photos", tmp_path / "index", tmp_path / "page.html"
+    shutil.copytree(photos, folder)
+    with Image.open(photos / ranking[0]) as photograph:
+        for number in range(8):
+            ImageEnhance.Brightness(photograph).enhance(0.96 + number / 100).save(folder / f"copy{number}.jpg")
+    done(command("index", "--images", folder, "--encoder", encoder, "--index", index))
+    rule = truth(tmp_path, **{"000": {"ok": [ranking[1], ranking[2]]}})
+    done(command("evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html))
+    page = html.read_text(encoding="utf-8")
+    assert page.count("the first of 2 right answers at rank 10") == 1
+    assert page.count('<li class="hit right missed">') == 1
+    assert page.count('<span class="rank">10</span>') == 1
+    assert page.count('<svg class="own-curve"') == 1
+
+
 def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) -> None:
     html = tmp_path / "page.html"
     done(command("evaluate", "--index", index, "--queries", queries, "--html", html))
     page = html.read_text(encoding="utf-8")
     assert "Worst queries" in page
     assert "Best queries" in page
-    assert page.count("<polyline") == 2 + 8  # exact and graph, and each query's own
-    assert page.count("AP 1.000; right answers: 1, the first at rank 1") == 8
+    assert page.count("<polyline") == 2 * 2  # exact and graph in each chart; none for one right answer
+    assert page.count("AP 1.000") == page.count("its right answer at rank 1") == 8
+    assert page.count("✓ right") == 8
+    assert '<li class="hit right missed">' not in page
     assert "folder" in refusal(command("evaluate", "--index", index, "--queries", queries, "--html", tmp_path))

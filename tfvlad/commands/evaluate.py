@@ -17,7 +17,7 @@ from tfvlad_flags import search as search_flags
 
 OPERANDS = ""
 
-_SHOWN = 8  # hits of a query on the page
+_SHOWN = 9  # hits of a query on the page
 
 
 def define(values: flags.FlagValues) -> None:
