@@ -190,6 +190,9 @@ def test_a_pickle_that_does_something_is_refused_and_does_nothing(tmp_path: Path
         {"gnd": [REVISITED["gnd"][0], {"bbx": [0, 0, 10], "easy": [], "hard": [], "junk": []}]},
         {"gnd": [REVISITED["gnd"][0], {"bbx": [0, 0, 10, 20], "easy": [1], "hard": [1], "junk": []}]},
         {"imlist": 5},
+        {"imlist": [1, 2, 3]},
+        {"gnd": [REVISITED["gnd"][0], {"bbx": [0, 0, 10, 20], "easy": [1.5], "hard": [], "junk": []}]},
+        {"gnd": [REVISITED["gnd"][0], {"bbx": [0, 0, 10, 20], "easy": [[1]], "hard": [], "junk": []}]},
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:

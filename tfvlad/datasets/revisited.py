@@ -16,8 +16,9 @@ from typing import Any
 
 from tfvlad.datasets.dataset import Box, Dataset, Query, Truth
 from tfvlad.datasets.oxford import OXFORD_IMAGES, PARIS_IMAGES
+from tfvlad.datasets.pickled_names import PlainPickleError
 from tfvlad.datasets.placed import Placed
-from tfvlad.datasets.plain_pickle import PlainPickleError, read_plain_pickle
+from tfvlad.datasets.plain_pickle import read_plain_pickle
 from tfvlad.errors import ConfigError
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
@@ -54,7 +55,7 @@ def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
     path = (placed.find(f"{truth_name}.json") or placed.files(f"{truth_name}.pkl"))[0]
     content = _read(path)
     try:
-        stems, query_stems = ([str(stem) for stem in content[key]] for key in ("imlist", "qimlist"))
+        stems, query_stems = (_stems(content[key]) for key in ("imlist", "qimlist"))
         entries = [_entry(entry, len(stems)) for entry in content["gnd"]]
         boxes = [_box(entry["bbx"]) for entry in content["gnd"]]
         if not len(entries) == len(query_stems) > 0 or len(set(stems)) < len(stems):
@@ -84,10 +85,18 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read: {reason}") from None
 
 
+def _stems(names: Any) -> list[str]:
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError
+    return list(names)
+
+
 def _entry(entry: dict[str, Any], images: int) -> dict[str, list[int]]:
     """Each list as places in the database, from 0."""
     lists = {key: [int(number) for number in entry[key]] for key in ("easy", "hard", "junk")}
     places = [number for listed in lists.values() for number in listed]
+    if any(lists[key] != list(entry[key]) for key in lists):  # fractions, or digits in quotes
+        raise ValueError
     if len(set(places)) < len(places) or not all(0 <= number < images for number in places):
         raise ValueError
     return lists
