@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from absl import flags
 
@@ -40,6 +41,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         from tfvlad.commands.asked import asked_dataset
 
         dataset, absent = asked_dataset(index, values.dataset, values.queries, values.ground_truth, values.query_boxes)
+        if dataset.lacking:
+            print(f"Note: {dataset.lacking}", file=sys.stderr)
         from tfvlad.commands.figures import as_columns, as_json  # imports TensorFlow, for which no refusal should wait
         from tfvlad.commands.measuring import measure
 

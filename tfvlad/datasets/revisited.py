@@ -1,8 +1,12 @@
 """Revisited Oxford and Paris (Radenović et al., CVPR 2018): 70 queries each, three protocols.
 
 Easy: easy images are right answers, hard ones are ignored. Medium: both are right. Hard: hard images are right, easy
-ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database.
-The images are those of Oxford5k and Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
+ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database
+(4,993 images of Oxford, 6,322 of Paris).
+
+The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or, where
+that comes first, at the last right answer; no query without a right answer counts. The images are those of Oxford5k and
+Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tfvlad.datasets.dataset import Box, Dataset, Query, Truth
-from tfvlad.datasets.oxford import OXFORD_IMAGES, PARIS_IMAGES
+from tfvlad.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
 from tfvlad.datasets.pickled_names import PlainPickleError
 from tfvlad.datasets.placed import Placed
 from tfvlad.datasets.plain_pickle import read_plain_pickle
@@ -43,12 +47,12 @@ def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    return _revisited("Revisited Oxford", Placed(folder, ROXFORD), "gnd_roxford5k")
+    return _revisited("Revisited Oxford", Placed(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
 
 
 def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
     """Revisited Paris; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
-    return _revisited("Revisited Paris", Placed(folder, RPARIS), "gnd_rparis6k")
+    return _revisited("Revisited Paris", Placed(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
 
 
 def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
