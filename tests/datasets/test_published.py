@@ -364,3 +364,66 @@ def test_folders_may_be_links_even_in_circles(oxford: Path, tmp_path: Path) -> N
     (linked / "truth").symlink_to(oxford / "gt_files_170407")
     (linked / "again").symlink_to(linked)
     assert load_dataset("oxford5k", linked).ground_truth == load_dataset("oxford5k", oxford).ground_truth
+
+
+def test_a_part_of_a_published_set_is_told_as_one(oxford: Path, tmp_path: Path) -> None:
+    assert load_dataset("oxford5k", oxford).lacking == (
+        f"{oxford} holds 2 of the 55 queries and 5 of the 5,062 images of Oxford5k; "
+        "figures on a part do not compare with published ones"
+    )
+    stems = [f"{group:04}{image:02}" for group in range(500) for image in range(3 if group < 491 else 2)]
+    whole = load_dataset("holidays", place(tmp_path / "whole", *(f"{stem}.jpg" for stem in stems)))
+    assert (len(whole.queries), len(whole.database), whole.lacking) == (500, 1_491, "")
+
+
+def test_images_of_other_names_are_none_of_the_set(oxford: Path) -> None:
+    """Neither Paris' images nor a picture of results, in whatever number, and of whatever versions."""
+    place(oxford, "results.png", "copy/results.png", "paris_1-v1/paris_defense_000004.jpg")
+    assert len(load_dataset("oxford5k", oxford).database) == 5
+    write(oxford / "gt_files_170407", all_souls_1_junk="paris_defense_000004\n")
+    with pytest.raises(ConfigError, match=r"lacks paris_defense_000004 \(.jpg\)"):
+        load_dataset("oxford5k", oxford)
+
+
+def test_text_files_of_other_systems_are_read(oxford: Path) -> None:
+    """With a byte order mark, carriage returns and blank lines."""
+    expected = load_dataset("oxford5k", oxford)
+    for path in (oxford / "gt_files_170407").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert load_dataset("oxford5k", oxford) == expected
+
+
+def test_a_text_that_is_none_is_refused(oxford: Path) -> None:
+    (oxford / "gt_files_170407" / "all_souls_1_good.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"all_souls_1_good.txt cannot be read as text"):
+        load_dataset("oxford5k", oxford)
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (["100001.jpg", "100100.jpg", "100101.jpg"], r"lacks the queries 100000 \(.jpg\)"),
+        (["100000.jpg", "100100.jpg", "100101.jpg"], r"lacks every answer to 100000 \(.jpg\)"),
+        (["100000.jpg 0 100001.jpg"], "one name like 100000.jpg a line, got '100000.jpg 0 100001.jpg'"),
+        ([], "one name like 100000.jpg a line, got ''"),
+    ],
+)
+def test_a_list_of_holidays_that_makes_no_sense_is_refused(tmp_path: Path, listed: list[str], message: str) -> None:
+    place(tmp_path, *HOLIDAYS)
+    (tmp_path / "holidays_images.dat").write_text("\r\n".join(listed))
+    with pytest.raises(ConfigError, match=message):
+        load_dataset("holidays", tmp_path)
+
+
+def test_small_copies_beside_the_full_images_are_pointed_at(tmp_path: Path) -> None:
+    names = [f"ukbench{number:05}.jpg" for number in range(4)]
+    place(tmp_path, *(f"{folder}/{name}" for folder in ("full", "thumbnails") for name in names))
+    with pytest.raises(ConfigError, match=r"got full/ukbench00000.jpg and thumbnails/ukbench00000.jpg; give each"):
+        load_dataset("ukbench", tmp_path)
+    assert len(load_dataset("ukbench", tmp_path / "full").queries) == 4
+
+
+def test_two_references_of_one_number_are_refused(covers: Path) -> None:
+    place(covers, "Reference/001.png")
+    with pytest.raises(ConfigError, match="must hold one image of each number, got 3 images"):
+        load_dataset("smvs", covers)

@@ -38,7 +38,9 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
     groups: dict[str, list[int]] = {}
     for number, stem in enumerate(stems):
         groups.setdefault(stem[:4], []).append(number)
-    placed.require([*stems, *(f"{group}00" for group in groups)])
+    placed.require(stems)
+    if headless := [f"{group}00" for group in groups if f"{group}00" not in stems]:
+        raise ConfigError(f"{placed.folder} lacks the queries {some(headless)} (.jpg); place there {HOLIDAYS}")
     if lonely := [stems[numbers[0]] for numbers in groups.values() if len(numbers) == 1]:
         raise ConfigError(f"{placed.folder} lacks every answer to {some(lonely)} (.jpg); place there {HOLIDAYS}")
     queries, truths = [], []
@@ -52,6 +54,6 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
 
 def _listed(path: Path) -> list[str]:
     lines = read_lines(path)
-    if wrong := [line for line in lines if not re.fullmatch(rf"{_NAME}\.jpg", line)] or (not lines and ["nothing"]):
+    if wrong := [line for line in lines or [""] if not re.fullmatch(rf"{_NAME}\.jpg", line)]:
         raise ConfigError(f"{path} must hold one name like 100000.jpg a line, got {wrong[0]!r:.60}")
     return list(dict.fromkeys(line.removesuffix(".jpg") for line in lines))

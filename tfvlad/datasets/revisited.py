@@ -4,9 +4,9 @@ Easy: easy images are right answers, hard ones are ignored. Medium: both are rig
 ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database
 (4,993 images of Oxford, 6,322 of Paris).
 
-The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or, where
-that comes first, at the last right answer; no query without a right answer counts. The images are those of Oxford5k and
-Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
+The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or,
+where that comes first, at the last right answer; no query without a right answer counts. The images are those of
+Oxford5k and Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each category (``dvd_covers``, ``book_covers`` …) has a folder ``Reference``, the database, and one per device
 (``Canon``, ``Droid``, ``E63``, ``Palm``, ``5800`` …), the queries. Query ``Canon/017.jpg`` shows ``Reference/017.jpg``
-and nothing else. The authors report how many queries find it, which is recall at 1. Average precision is by the trapezoid
-rule like that of the other sets, for one right answer at rank r half of its reciprocal rank unless r is 1.
+and nothing else. The authors report how many queries find it, which is recall at 1. Average precision is by the
+trapezoid rule like that of the other sets: for one right answer beyond rank 1, half of its reciprocal rank.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def smvs(folder: str | os.PathLike[str]) -> Dataset:
     references = image_paths(category / _DATABASE)
     ids = {Path(path).stem: number for number, path in enumerate(references)}
     if len(ids) < len(references):
-        raise ConfigError(
-            f"{category / _DATABASE} must hold one image of each number, got {len(references)} of {len(ids)}"
-        )
+        raise ConfigError(f"{category / _DATABASE} must hold one image of each number, got {len(references)} images")
     if strays := [os.path.relpath(path, category) for path in queries if Path(path).stem not in ids]:
         raise ConfigError(f"{category / _DATABASE} lacks what {some(strays)} shows: an image of the same number")
     database = [DatabaseImage(os.path.relpath(path, category), path, number) for number, path in enumerate(references)]
