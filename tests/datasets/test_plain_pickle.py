@@ -57,7 +57,7 @@ def test_what_python_2_wrote() -> None:
         (np.array(["a"]), "an array of 'U1', not of numbers"),
         (np.array([None]), "an array of 'O8', not of numbers"),
         (np.float64, r"more than plain data \(numpy.float64\)"),
-        (np.ndarray, "damaged, or no pickle"),
+        (np.ndarray, "it is damaged, or no pickle"),
     ],
 )
 def test_anything_else_is_refused(value: Any, reason: str) -> None:

@@ -427,3 +427,12 @@ def test_two_references_of_one_number_are_refused(covers: Path) -> None:
     place(covers, "Reference/001.png")
     with pytest.raises(ConfigError, match="must hold one image of each number, got 3 images"):
         load_dataset("smvs", covers)
+
+
+def test_lists_that_contradict_each_other_are_refused(oxford: Path) -> None:
+    write(oxford / "gt_files_170407", hertford_1_junk="hertford_000015\n")
+    with pytest.raises(ConfigError, match=r"beside .*hertford_1_query.txt have hertford_000015 as right and as junk"):
+        load_dataset("oxford5k", oxford)
+    write(oxford / "gt_files_170407", hertford_1_junk="", hertford_1_good="")
+    with pytest.raises(ConfigError, match=r"beside .*hertford_1_query.txt have no right answer"):
+        load_dataset("oxford5k", oxford)

@@ -41,8 +41,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         from tfvlad.commands.asked import asked_dataset
 
         dataset, absent = asked_dataset(index, values.dataset, values.queries, values.ground_truth, values.query_boxes)
-        if dataset.lacking:
-            print(f"Note: {dataset.lacking}", file=sys.stderr)
         from tfvlad.commands.figures import as_columns, as_json  # imports TensorFlow, for which no refusal should wait
         from tfvlad.commands.measuring import measure
 
@@ -57,4 +55,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
         with writing(values.html):
             write_evaluation(values.html, evaluation_page(measured))
+    if dataset.lacking:
+        print(f"Note: {dataset.lacking}", file=sys.stderr)
     return report_failures([*absent, *measured.failures])

@@ -23,7 +23,7 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
     counted = np.flatnonzero(~np.isnan(judged.values))
     # Of equal values, the lower average precision is the worse one.
     order = counted[np.lexsort((judged.evaluation.aps[counted], judged.values[counted]))].tolist()
-    shown = min(_SHOWN, len(order) // 2) or len(order)
+    half = min(_SHOWN, len(order) // 2) or len(order)
     images = len(measured.exact_rankings[0])
     parts = ", each a box in its image" if any(query.box for query in dataset.queries) else ""
     notes = [
@@ -44,8 +44,8 @@ def evaluation_page(measured: Measurement) -> EvaluationPage:
         metrics=rows,
         by_rank=_curves(measured, lambda judged, *_: recall_by_rank(judged.evaluation.first_ranks, images)),
         by_recall=_curves(measured, _mean_precision),
-        worst=[_judged(measured, judged, place) for place in order[:shown]],
-        best=[_judged(measured, judged, place) for place in order[::-1][:shown] if place not in order[:shown]],
+        worst=[_judged(measured, judged, place) for place in order[:half]],
+        best=[_judged(measured, judged, place) for place in order[half:][::-1][:_SHOWN]],
     )
 
 

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 from tfvlad.datasets.dataset import Box, Dataset, Query, Size, Truth
-from tfvlad.datasets.placed import Placed, read_lines
+from tfvlad.datasets.placed import Placed, read_lines, some
 from tfvlad.errors import ConfigError
 
 OXFORD_IMAGES = "oxbuild_images-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/"
@@ -80,6 +80,10 @@ def _buildings(name: str, placed: Placed, stems: list[str], prefix: str, publish
         lists = {kind: _read_list(path, kind) for kind in ("good", "ok", "junk")}
         placed.require({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
         right = dict.fromkeys(lists["good"] + lists["ok"])
+        if both := right.keys() & lists["junk"]:
+            raise ConfigError(f"the lists beside {path} have {some(sorted(both))} as right and as junk")
+        if not right:
+            raise ConfigError(f"the lists beside {path} have no right answer, good or ok")
         queries.append(Query(placed.path(stem), box))
         truths.append(_truth(ids, right, dict.fromkeys(lists["junk"])))
     return Dataset(queries, {"all": truths}, placed.database(stems), name, placed.folder, published=published)

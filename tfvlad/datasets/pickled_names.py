@@ -64,7 +64,7 @@ def named(name: str) -> Named:
       PlainPickleError: nothing does.
     """
     if name not in _KNOWN:
-        raise PlainPickleError(f"holds more than plain data ({name.replace(' ', '.', 1)})")
+        raise PlainPickleError(f"it holds more than plain data ({name.replace(' ', '.', 1)})")
     return Named(_KNOWN[name])
 
 
@@ -81,14 +81,14 @@ def build(built: Any, state: tuple[Any, ...]) -> None:
     _, shape, dtype, _, data = state
     values = _numbers(dtype, data)
     if shape != (len(values),):
-        raise PlainPickleError(f"holds an array of shape {shape!r:.40}, not a list of numbers")
+        raise PlainPickleError(f"it holds an array of shape {shape!r:.40}, not a list of numbers")
     of_type(list, built)[:] = values
 
 
 def _numbers(dtype: Dtype, data: str | bytes) -> list[Any]:
     code, order = of_type(Dtype, dtype).code, dtype.order
     if not _NUMBERS.fullmatch(code) or order not in ("<", ">", "|", "="):
-        raise PlainPickleError(f"holds an array of {code!r:.20}, not of numbers")
+        raise PlainPickleError(f"it holds an array of {code!r:.20}, not of numbers")
     raw = data.encode("latin-1") if isinstance(data, str) else data
     numbers: list[Any] = np.frombuffer(raw, np.dtype(f"{order}{code}")).tolist()
     return numbers

@@ -56,7 +56,8 @@ class Placed:
     def find(self, pattern: str) -> list[Path]:
         """The files anywhere below the folder, links followed, whose names match, sorted by name."""
         found = glob.glob(os.path.join(glob.escape(self.folder), "**", pattern), recursive=True)
-        once = {os.path.realpath(path): Path(path) for path in found}  # links can lead in circles
+        # Links can lead in circles.
+        once = {os.path.realpath(path): Path(path) for path in found if os.path.isfile(path)}
         return sorted(once.values(), key=lambda path: path.name)
 
     def files(self, pattern: str) -> list[Path]:

@@ -51,7 +51,7 @@ def read_plain_pickle(data: bytes) -> Any:
     except PlainPickleError:
         raise
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError, UnicodeError) as error:
-        raise PlainPickleError(f"damaged, or no pickle ({type(error).__name__})") from None
+        raise PlainPickleError(f"it is damaged, or no pickle ({type(error).__name__})") from None
     return value
 
 
@@ -100,7 +100,7 @@ class _Machine:
             state = of_type(tuple, stack.pop())
             build(stack[-1], state)
         else:
-            raise PlainPickleError(f"holds more than plain data ({name})")
+            raise PlainPickleError(f"it holds more than plain data ({name})")
 
     def _to_mark(self) -> list[Any]:
         place = self._marks.pop()
@@ -124,5 +124,5 @@ def _require_plain(value: Any) -> None:
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
     if any(isinstance(key, tuple) for key in items[::2]):  # of a deeply nested one the hash would overflow C's stack
-        raise PlainPickleError("holds a dict with a tuple as key")
+        raise PlainPickleError("it holds a dict with a tuple as key")
     return dict(zip(items[::2], items[1::2], strict=True))

@@ -20,7 +20,6 @@ from typing import Any
 
 from tfvlad.datasets.dataset import Box, Dataset, Query, Truth
 from tfvlad.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
-from tfvlad.datasets.pickled_names import PlainPickleError
 from tfvlad.datasets.placed import Placed
 from tfvlad.datasets.plain_pickle import read_plain_pickle
 from tfvlad.errors import ConfigError
@@ -84,9 +83,8 @@ def _read(path: Path) -> Any:
     try:
         data = path.read_bytes()
         return json.loads(data) if path.suffix == ".json" else read_plain_pickle(data)
-    except (OSError, ValueError, RecursionError) as error:  # PlainPickleError among them
-        reason = f"it {error}" if isinstance(error, PlainPickleError) else error
-        raise ConfigError(f"{path} cannot be read: {reason}") from None
+    except (OSError, ValueError, RecursionError) as error:  # PlainPickleError is a ValueError
+        raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
 def _stems(names: Any) -> list[str]:
