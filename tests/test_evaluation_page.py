@@ -41,7 +41,7 @@ def test_a_curve_runs_over_the_chart(tmp_path: Path) -> None:
     # The plot is 404 x 264 from (60, 22): precision 1 at its top left, 0 at its bottom right.
     assert page.count('points="60.0,22.0 262.0,154.0 464.0,286.0"') == 3
     assert re.findall(r'<polyline class="([^"]*)"', page) == ["colour-0", "colour-0", "colour-0 dashed", "colour-1"]
-    assert page.index("Queries answered among the first k") < page.index("Precision and recall")
+    assert page.index("Queries answered among the first\N{NO-BREAK SPACE}k") < page.index("Precision and recall")
     assert page.index("mAP") < page.index("0.5000")
     assert "Worst queries" not in page
 

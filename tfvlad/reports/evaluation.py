@@ -91,7 +91,7 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
         metrics={},
         page=page,
         charts=[
-            _chart("Queries answered among the first k", ranks, "recall@k", page.by_rank),
+            _chart("Queries answered among the first\N{NO-BREAK SPACE}k", ranks, "recall@k", page.by_rank),
             _chart("Precision and recall", charts.linear("recall", share), "precision", page.by_recall),
         ],
         query_side=QUERY_SIDE,
