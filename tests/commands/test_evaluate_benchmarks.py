@@ -11,6 +11,7 @@ from typing import Any
 import published_copies
 import pytest
 from command_results import Command, Result, document, done, refusal
+from published_files import Trap
 
 
 class Copy:
@@ -165,16 +166,6 @@ def test_what_a_benchmark_lacks_is_a_refusal(copy: Make, command: Command, index
     (folder / "oxbuild_images-v1" / "all_souls_000001.jpg").unlink()
     said = refusal(command(*line, "--dataset", f"oxford5k:{folder}"))
     assert f"{folder} lacks all_souls_000001 (.jpg); place there what gt_files_170407.tgz and oxbuild_images-v1" in said
-
-
-class Trap:
-    """Unpickled, it would leave a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def test_ground_truth_that_would_do_something_is_a_refusal(copy: Make, tmp_path: Path) -> None:
