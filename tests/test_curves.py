@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfvlad.curves import LEVELS, interpolated_precision
+from tfvlad.curves import LEVELS, interpolated_precision, recall_by_rank
 
 
 def test_by_hand() -> None:
@@ -31,3 +31,11 @@ def test_it_never_rises_and_is_what_the_definition_says(ranking: list[int], righ
     for level, value in zip(np.linspace(0, 1, LEVELS), curve, strict=True):
         reached = precisions[(recalls >= level - 1e-9) & (hits > 0)]
         assert abs(value - reached.max(initial=0)) < 1e-12
+
+
+def test_recall_by_rank_by_hand() -> None:
+    # Four queries count: found at 2, at 2, at 5 and never; a half among the first 2, three quarters from 5 to 9.
+    ranks, recall = recall_by_rank(np.array([2, np.nan, 5, 2, np.inf]), 9)
+    np.testing.assert_array_equal(ranks, [1, 2, 5, 9])
+    np.testing.assert_array_equal(recall, [0, 1 / 2, 3 / 4, 3 / 4])
+    assert np.isnan(recall_by_rank(np.array([np.nan]), 9)[1]).all()

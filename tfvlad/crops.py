@@ -23,8 +23,8 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
 
     Args:
       path: the image file.
-      box: (x1, y1, x2, y2) in pixels, x2 and y2 not included; rounded to whole pixels, as the code of the revisited
-        Oxford/Paris benchmark does, and cut off at the image's edges.
+      box: (x1, y1, x2, y2) in pixels, x2 and y2 not included; rounded to whole pixels, as the Python code of the
+        revisited Oxford/Paris benchmark does (its MATLAB code includes x2 and y2), and cut off at the image's edges.
       max_pixels: see `tfvlad.EncoderConfig`.
 
     Returns:

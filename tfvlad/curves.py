@@ -1,4 +1,4 @@
-"""Precision-recall curves of rankings."""
+"""Curves of rankings: precision by recall, and how many queries are answered by rank."""
 
 from __future__ import annotations
 
@@ -43,3 +43,20 @@ def interpolated_precision(
         curves[query] = 0
         curves[query, reached] = best_from[needed[reached] - 1]
     return curves
+
+
+def recall_by_rank(first_ranks: FloatArray, images: int) -> tuple[FloatArray, FloatArray]:
+    """The cumulative match curve: the share of queries with a right answer among the first k, which is recall at k.
+
+    Args:
+      first_ranks: (Q,) float64, as `tfvlad.metrics.Evaluation` has them.
+      images: how many a ranking holds.
+
+    Returns:
+      (K,) float64, the ranks k at which the share changes, between 1 and `images`, which are among them; and (K,)
+      float64, the shares there. Queries without a positive do not count; NaN where none does.
+    """
+    counted = np.sort(first_ranks[~np.isnan(first_ranks)])
+    ranks = np.unique(np.append(counted[counted <= images], [1, images]))
+    with np.errstate(invalid="ignore"):
+        return ranks, np.searchsorted(counted, ranks, side="right") / np.float64(len(counted))

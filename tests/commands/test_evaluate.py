@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 import tfvlad
 
@@ -123,55 +123,23 @@ def test_means_of_nothing_are_a_refusal(command: Command, index: Path, photos: P
     )
 
 
-@pytest.fixture
-def buildings(photos: Path, tmp_path: Path) -> Path:
-    """Photographs as Oxford5k has them; the query is the right half of the first, and the second shows the same."""
-    folder = tmp_path / "oxford"
-    folder.mkdir()
-    for number in range(8):
-        shutil.copy(photos / f"{number:03}.jpg", folder / f"hall_{number:06}.jpg")
-    with Image.open(photos / "000.jpg") as photograph:
-        photograph.crop((48, 0, 96, 72)).save(folder / "hall_000001.jpg", quality=95)
-    for kind, text in {"query": "oxc1_hall_000000 47.6 0 96 72.2", "good": "hall_000001", "ok": "", "junk": ""}.items():
-        (folder / f"hall_1_{kind}.txt").write_text(text)
-    return folder
-
-
-@pytest.fixture
-def buildings_index(command: Command, encoder: Path, buildings: Path, tmp_path: Path) -> Path:
-    assert command("index", "--images", buildings, "--encoder", encoder, "--index", tmp_path / "index").status == 0
-    return tmp_path / "index"
-
-
-def test_a_benchmark_is_searched_for_by_its_boxes(command: Command, buildings: Path, buildings_index: Path) -> None:
-    line = ["evaluate", "--index", buildings_index, "--dataset", f"oxford5k:{buildings}", "--format=json"]
-    by_box = document(command(*line))
-    # The part that the box cuts out is the second photograph, which comes first.
-    assert (by_box["dataset"], by_box["map"], by_box["recall_at"]["1"]) == ("Oxford5k", 1, 1)
-    assert by_box["per_query"][0]["box"] == [47.6, 0, 96, 72.2]
-    whole = document(command(*line, "--noquery_boxes"))
-    assert whole["recall_at"]["1"] == 0  # the whole photograph finds itself first
-    assert whole["per_query"][0]["box"] is None
-
-
-def test_what_a_benchmark_lacks_is_a_refusal(command: Command, buildings: Path, index: Path) -> None:
-    line = ["evaluate", "--index", index]
-    said = refusal(command(*line, "--dataset", f"oxford5k:{buildings}"))
-    assert "the index holds no image of Oxford5k, such as " in said
-    said = refusal(command(*line, "--dataset", f"paris6k:{buildings / 'none'}"))
-    assert f"{buildings}/none is not a folder; place there what paris_120310.tgz" in said
-    said = refusal(command(*line, "--dataset", f"oxford:{buildings}"))
-    assert "is no folder, and no data set with its folder; there are oxford5k, paris6k, " in said
-    said = refusal(command(*line, "--dataset", f"oxford5k:{buildings}", "--queries", buildings))
-    assert said.endswith("oxford5k has queries of its own; leave --queries out")
-
-
-def test_images_that_are_not_indexed_are_listed(command: Command, buildings: Path, buildings_index: Path) -> None:
-    with Image.open(buildings / "hall_000001.jpg") as photograph:
-        photograph.save(buildings / "late_000000.jpg")
-    measured = command("evaluate", "--index", buildings_index, "--dataset", f"oxford5k:{buildings}", "--format=json")
-    assert document(measured, status=1)["map"] == 1
-    assert f"  {buildings}/late_000000.jpg: is not in the index, and so never found" in measured.err
+def test_a_right_answer_behind_the_hits_that_are_shown_is_on_the_page(
+    command: Command, photos: Path, encoder: Path, queries: Path, ranking: list[str], tmp_path: Path
+) -> None:
+    """Copies of a wrong answer, brighter or darker, push the first right one from the second place to the tenth."""
+    folder, index, html = tmp_path / "photos", tmp_path / "index", tmp_path / "page.html"
+    shutil.copytree(photos, folder)
+    with Image.open(photos / ranking[0]) as photograph:
+        for number in range(8):
+            ImageEnhance.Brightness(photograph).enhance(0.96 + number / 100).save(folder / f"copy{number}.jpg")
+    done(command("index", "--images", folder, "--encoder", encoder, "--index", index))
+    rule = truth(tmp_path, **{"000": {"ok": [ranking[1], ranking[2]]}})
+    done(command("evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html))
+    page = html.read_text(encoding="utf-8")
+    assert page.count("the first of 2 right answers at rank 10") == 1
+    assert page.count('<li class="hit right missed">') == 1
+    assert page.count('<span class="rank">10</span>') == 1
+    assert page.count('<svg class="own-curve"') == 1
 
 
 def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) -> None:
@@ -180,6 +148,8 @@ def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) 
     page = html.read_text(encoding="utf-8")
     assert "Worst queries" in page
     assert "Best queries" in page
-    assert page.count("<polyline") == 2 + 8  # exact and graph, and each query's own
-    assert page.count("AP 1.000; right answers: 1, the first at rank 1") == 8
+    assert page.count("<polyline") == 2 * 2  # exact and graph in each chart; none for one right answer
+    assert page.count("AP 1.000") == page.count("its right answer at rank 1") == 8
+    assert page.count("✓ right") == 8
+    assert '<li class="hit right missed">' not in page
     assert "folder" in refusal(command("evaluate", "--index", index, "--queries", queries, "--html", tmp_path))

@@ -58,6 +58,8 @@ def test_what_the_graph_misses_comes_where_its_hits_end() -> None:
     assert measured.graph_rankings is not None
     assert measured.graph_rankings[0].tolist() == [0, 2, 3, 1, *range(4, FILES)]
     assert (measured.exact["all"].score, measured.graph["all"].score) == (1 / 4, 1 / 8)
+    assert [hit.right for hit in measured.rows[0].hits] == [False, True, False, False]
+    assert measured.rows[0].missed is None
     head, rows = as_columns(measured)
     assert head == ["metric", "exact", "graph", "loss"]
     assert rows[:3] == [
@@ -68,6 +70,15 @@ def test_what_the_graph_misses_comes_where_its_hits_end() -> None:
     found = as_json(measured)
     assert found["protocols"]["all"]["loss"]["mAP"] == 1 / 8  # type: ignore[index]
     assert found["per_query"] == [{"query": "a.jpg", "box": None, "ap": {"all": 1 / 4}, "graph_ap": {"all": 1 / 8}}]
+
+
+def test_the_first_right_answer_is_kept_wherever_it_is() -> None:
+    truths = [{"ok": [7, 9], "junk": [0, 2]}]
+    (row,) = measure(Index(), dataset("a.jpg", all=truths), shown=3).rows  # type: ignore[arg-type]
+    # Without junk 0 and 2 the ranking is 1 3 4 5 6 7: the first right answer is sixth.
+    assert [hit.path for hit in row.hits] == ["1.jpg", "3.jpg", "4.jpg"]
+    assert row.missed is not None
+    assert (row.missed[0].path, row.missed[1]) == ("7.jpg", 6)
 
 
 def test_every_protocol_is_judged() -> None:

@@ -11,6 +11,7 @@ from command_results import Command, document, done, refusal
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
+import published_copies
 import serving
 from exports import ExportWith
 
@@ -46,6 +47,15 @@ def test_an_index_made_here_is_searched_with_the_same_encoder_served(
     query = photos / "005.jpg"
     found = document(command("search", "--index", tmp_path / "i", "--encoder", url, "--k=1", "--format=json", query))
     assert found[0]["hits"][0]["path"] == str(query)
+
+
+def test_the_box_of_a_query_is_cut_out_here(command: Command, url: str, photos: Path, tmp_path: Path) -> None:
+    oxford = published_copies.oxford(tmp_path / "oxford", sorted(photos.iterdir()))
+    index = tmp_path / "index"
+    done(command("index", "--images", oxford, "--index", index, "--encoder", url))
+    line = ["evaluate", "--index", index, "--encoder", url, "--dataset", f"oxford5k:{oxford}", "--format=json"]
+    assert document(command(*line))["recall_at"]["1"] == 1  # the image that shows what is in the box
+    assert document(command(*line, "--noquery_boxes"))["recall_at"]["1"] == 0
 
 
 def test_mistakes_are_one_line(command: Command, url: str, index: Path, photos: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfvlad.datasets.plain_pickle import PlainPickleError, read_plain_pickle
+from tfvlad.datasets.pickled_names import PlainPickleError
+from tfvlad.datasets.plain_pickle import read_plain_pickle
 
 atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 plain = st.recursive(
@@ -56,12 +57,22 @@ def test_what_python_2_wrote() -> None:
         (np.array(["a"]), "an array of 'U1', not of numbers"),
         (np.array([None]), "an array of 'O8', not of numbers"),
         (np.float64, r"more than plain data \(numpy.float64\)"),
-        (np.ndarray, "damaged, or no pickle"),
+        (np.ndarray, "it is damaged, or no pickle"),
     ],
 )
 def test_anything_else_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(PlainPickleError, match=reason):
         read_plain_pickle(pickle.dumps(value, 4))
+
+
+def test_depth_and_circles_are_no_matter() -> None:
+    deep = read_plain_pickle(b"]" + b"\x85" * 200_000 + b".")
+    for _ in range(200_000):
+        (deep,) = deep
+    assert deep == []
+    assert read_plain_pickle(b"(" * 100_000 + b"t" * 100_000 + b".") != ()
+    circle = read_plain_pickle(b"]q\x00h\x00a.")
+    assert circle[0] is circle
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,8 @@ def test_anything_else_is_refused(value: Any, reason: str) -> None:
         b"(S'true'\nios\nsystem\n.",
         b"(.",
         b"K\x01\x86.",
+        pytest.param(b"}K\x01" + b"\x85" * 200_000 + b"K\x02s.", id="a key nested too deep"),
+        pytest.param(b"((lK\x01d.", id="a list as key"),
         pickle.dumps([1, 2, 3])[:-4],
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from absl import flags
 
@@ -17,7 +18,7 @@ from tfvlad_flags import search as search_flags
 
 OPERANDS = ""
 
-_SHOWN = 8  # hits of a query on the page
+_SHOWN = 9  # hits of a query on the page
 
 
 def define(values: flags.FlagValues) -> None:
@@ -54,4 +55,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
         with writing(values.html):
             write_evaluation(values.html, evaluation_page(measured))
+    if dataset.lacking:
+        print(f"Note: {dataset.lacking}", file=sys.stderr)
     return report_failures([*absent, *measured.failures])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 import tfvlad
 from tfvlad.commands.queries import encode_queries
-from tfvlad.datasets import Dataset, Judgement, Truth
+from tfvlad.datasets import Dataset, Judgement, Query, Truth
 from tfvlad.errors import ConfigError
 from tfvlad.metrics import Evaluation
 from tfvlad.reports.results import ResultHit, ResultRow
@@ -34,7 +33,8 @@ class Measurement:
       exact_rankings: of each query, all ids of the index.
       graph_rankings: the first hits through the graph, behind them the rest in exact order, so that what they lose is
         what the graph missed; None where that was not asked for.
-      rows: the queries with their first exact hits, each judged under the first protocol.
+      rows: the queries with their first exact hits, and the first right answer where it comes later, judged under the
+        first protocol.
       failures: (path, reason) of the queries that could not be used; they are left out.
     """
 
@@ -83,8 +83,7 @@ def measure(index: tfvlad.Index, dataset: Dataset, depth: int | None = None, sho
         batch = descriptors[start : start + _BATCH]
         for place, hits in enumerate(index.search_descriptors(batch, size, exact=True), start):
             exact.append(_ids(hits))
-            judged = itertools.islice(_judged(hits, usable.ground_truth[place]), shown)
-            rows.append(ResultRow(usable.queries[place].path, list(judged), usable.queries[place].box))
+            rows.append(_row(usable.queries[place], list(_judged(hits, usable.ground_truth[place])), shown))
         if through_graph is not None and depth is not None:
             few = max(1, min(depth, (size - 1) // _GRAPH_SHARE))
             for place, hits in enumerate(index.search_descriptors(batch, few), start):
@@ -107,6 +106,11 @@ def _ids(hits: Sequence[tfvlad.Hit]) -> Ranking:
 
 def _completed(first: Ranking, complete: Ranking) -> Ranking:
     return np.concatenate([first, complete[~np.isin(complete, first)]])
+
+
+def _row(query: Query, hits: list[ResultHit], shown: int) -> ResultRow:
+    first = next((place for place, hit in enumerate(hits) if hit.right), 0)
+    return ResultRow(query.path, hits[:shown], query.box, (hits[first], first + 1) if first >= shown else None)
 
 
 def _judged(hits: Sequence[tfvlad.Hit], truth: Truth) -> Iterator[ResultHit]:

@@ -4,7 +4,7 @@ Of public benchmarks, from their files as published (`load_dataset`), and of pla
 downloaded.
 """
 
-from tfvlad.datasets.dataset import Box, DatabaseImage, Dataset, Judgement, Query, Truth
+from tfvlad.datasets.dataset import Box, DatabaseImage, Dataset, Judgement, Query, Size, Truth
 from tfvlad.datasets.indexed import as_indexed
 from tfvlad.datasets.plain import plain_folder
 from tfvlad.datasets.registry import PUBLISHED, load_dataset, split_name
@@ -16,6 +16,7 @@ __all__ = [
     "Dataset",
     "Judgement",
     "Query",
+    "Size",
     "Truth",
     "as_indexed",
     "load_dataset",

@@ -32,6 +32,13 @@ class DatabaseImage(NamedTuple):
     id: int
 
 
+class Size(NamedTuple):
+    """How many there are of a data set as it is published."""
+
+    queries: int
+    images: int
+
+
 class Query(NamedTuple):
     """An image to search for, or a part of one.
 
@@ -75,6 +82,7 @@ class Dataset:
       name: for titles.
       folder: where the published files lie; images in it that are not in `database` have no part in the protocol.
       measure: what is reported of the data set.
+      published: its whole size; None where the files themselves tell it, or it has none.
     """
 
     queries: list[Query]
@@ -83,6 +91,18 @@ class Dataset:
     name: str = ""
     folder: str | None = None
     measure: Measure = "mAP"
+    published: Size | None = None
+
+    @property
+    def lacking(self) -> str:
+        """What a part of the published data set is told by; empty for the whole, or where that is not known."""
+        whole, here = self.published, Size(len(self.queries), len(self.database))
+        if whole is None or (here.queries >= whole.queries and here.images >= whole.images):
+            return ""
+        return (
+            f"{self.folder} holds {here.queries:,} of the {whole.queries:,} queries and {here.images:,} of the "
+            f"{whole.images:,} images of {self.name}; figures on a part do not compare with published ones"
+        )
 
     @property
     def ground_truth(self) -> list[Truth]:

@@ -1,7 +1,9 @@
 """Oxford5k and Paris6k (Philbin et al., CVPR 2007 and 2008): buildings, 55 queries each, good, ok and junk images.
 
-The protocol is that of the authors' ``compute_ap.cpp``: good and ok images are right answers, the query's own image
-among them; junk is taken out of the ranking. A query is the part of its image inside a box.
+The protocol is that of the authors' ``compute_ap.cpp``: good and ok images are right answers, the query's own image,
+which stays in the database, among them; junk is taken out of the ranking; average precision is the area under the
+precision-recall curve by the trapezoid rule, from precision 1 at recall 0 on, not the mean of the precisions at the
+right answers. A query is the part of its image inside a box.
 
 The archives that papers' results were computed on (``oxbuild_images.tgz``, ``paris_1.tgz``, ``paris_2.tgz``) have been
 withdrawn. What the authors publish in their place (``-v1``) has the same images under the same names with faces
@@ -14,8 +16,8 @@ import math
 import os
 from pathlib import Path
 
-from tfvlad.datasets.dataset import Box, Dataset, Query, Truth
-from tfvlad.datasets.placed import Placed, read_lines
+from tfvlad.datasets.dataset import Box, Dataset, Query, Size, Truth
+from tfvlad.datasets.placed import Placed, read_lines, some
 from tfvlad.errors import ConfigError
 
 OXFORD_IMAGES = "oxbuild_images-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/"
@@ -34,11 +36,14 @@ CORRUPTED = {
     )
 }  # fmt: skip
 
+OXFORD_NAMES = r"(?!paris_)[a-z_]+_\d{6}"
+PARIS_NAMES = r"paris_[a-z]+_\d{6}"
+
 _OXFORD_PREFIX = "oxc1_"
 
 
 def oxford5k(folder: str | os.PathLike[str]) -> Dataset:
-    """Oxford5k: 5,062 images, in the files as published.
+    """Oxford5k: 5,062 images, or 5,063 as the revisited set counts them, in the files as published.
 
     Args:
       folder: holds ``all_souls_000000.jpg`` … and ``all_souls_1_query.txt``, ``_good.txt``, ``_ok.txt``, ``_junk.txt``
@@ -47,12 +52,15 @@ def oxford5k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, OXFORD)
-    return _buildings("Oxford5k", placed, sorted(placed.images), _OXFORD_PREFIX)
+    placed = Placed(folder, OXFORD, OXFORD_NAMES)
+    return _buildings("Oxford5k", placed, sorted(placed.images), _OXFORD_PREFIX, Size(55, 5_062))
 
 
 def paris6k(folder: str | os.PathLike[str]) -> Dataset:
-    """Paris6k: 6,412 images, in the files as published; the 20 corrupted ones are left out.
+    """Paris6k: 6,412 images, in the files as published.
+
+    The 20 corrupted ones, which no decoder reads, are left out of the database, as the revisited set does, and of the
+    right answers too, where they would be some that nothing can find.
 
     Args:
       folder: holds ``paris_defense_000000.jpg`` … and ``defense_1_query.txt`` … as `oxford5k` has them.
@@ -60,11 +68,11 @@ def paris6k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, PARIS)
-    return _buildings("Paris6k", placed, sorted(placed.images.keys() - CORRUPTED), "")
+    placed = Placed(folder, PARIS, PARIS_NAMES)
+    return _buildings("Paris6k", placed, sorted(placed.images.keys() - CORRUPTED), "", Size(55, 6_392))
 
 
-def _buildings(name: str, placed: Placed, stems: list[str], prefix: str) -> Dataset:
+def _buildings(name: str, placed: Placed, stems: list[str], prefix: str, published: Size) -> Dataset:
     ids = {stem: number for number, stem in enumerate(stems)}
     queries, truths = [], []
     for path in placed.files("*_query.txt"):
@@ -72,9 +80,13 @@ def _buildings(name: str, placed: Placed, stems: list[str], prefix: str) -> Data
         lists = {kind: _read_list(path, kind) for kind in ("good", "ok", "junk")}
         placed.require({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
         right = dict.fromkeys(lists["good"] + lists["ok"])
+        if both := right.keys() & lists["junk"]:
+            raise ConfigError(f"the lists beside {path} have {some(sorted(both))} as right and as junk")
+        if not right:
+            raise ConfigError(f"the lists beside {path} have no right answer, good or ok")
         queries.append(Query(placed.path(stem), box))
         truths.append(_truth(ids, right, dict.fromkeys(lists["junk"])))
-    return Dataset(queries, {"all": truths}, placed.database(stems), name, placed.folder)
+    return Dataset(queries, {"all": truths}, placed.database(stems), name, placed.folder, published=published)
 
 
 def _truth(ids: dict[str, int], right: dict[str, None], junk: dict[str, None]) -> Truth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePath
@@ -21,14 +22,19 @@ class Placed:
     Attributes:
       folder: the folder.
       source: what belongs there and where it is published, for messages.
-      images: name without folder and suffix -> path relative to the folder.
+      images: of its images, name without folder and suffix -> path relative to the folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], source: str) -> None:
+    def __init__(self, folder: str | os.PathLike[str], source: str, names: str) -> None:
         """Looks the folder through.
 
+        Args:
+          folder: the folder.
+          source: see the class.
+          names: regular expression of the images' names without suffix; what has another name is none of them.
+
         Raises:
-          ConfigError: it is no folder or holds no image, or two images have the same name.
+          ConfigError: it is no folder or holds none of the images, or two of them have the same name.
         """
         self.folder = os.fspath(folder)
         self.source = source
@@ -36,9 +42,10 @@ class Placed:
             raise ConfigError(f"{self.folder} is not a folder; place there {source}")
         places: dict[str, list[str]] = defaultdict(list)
         for name in list_images(self.folder):
-            places[PurePath(name).stem].append(name)
+            if re.fullmatch(names, stem := PurePath(name).stem):
+                places[stem].append(name)
         if not places:
-            raise ConfigError(f"{self.folder} holds no image; place there {source}")
+            raise ConfigError(f"{self.folder} holds none of the images; place there {source}")
         if twice := [names for names in places.values() if len(names) > 1]:
             raise ConfigError(
                 f"{self.folder} must hold each image once, got {' and '.join(twice[0][:2])}; give each data set, and "
@@ -49,7 +56,8 @@ class Placed:
     def find(self, pattern: str) -> list[Path]:
         """The files anywhere below the folder, links followed, whose names match, sorted by name."""
         found = glob.glob(os.path.join(glob.escape(self.folder), "**", pattern), recursive=True)
-        once = {os.path.realpath(path): Path(path) for path in found}  # links can lead in circles
+        # Links can lead in circles.
+        once = {os.path.realpath(path): Path(path) for path in found if os.path.isfile(path)}
         return sorted(once.values(), key=lambda path: path.name)
 
     def files(self, pattern: str) -> list[Path]:
@@ -89,12 +97,12 @@ def some(names: Iterable[str]) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """A text file's lines that are not blank.
+    """A text file's lines that are not blank, without the space around them; the end of a line may be any system's.
 
     Raises:
       ConfigError: it cannot be read as text.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as text: {error}") from None

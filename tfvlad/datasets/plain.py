@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tfvlad.datasets.dataset import DatabaseImage, Dataset, Query, Truth
+from tfvlad.datasets.placed import some
 from tfvlad.errors import ConfigError
 from tfvlad.folders import list_images
 
@@ -61,7 +62,7 @@ def plain_folder(
         matches, expected = _match_by(_without_suffix, names, images), f"{_without_suffix(names[0])}.*"
     elif rule == "same_folder":
         if stray := [name for name in names if not _first_folder(name)]:
-            raise ConfigError(f"same_folder needs every query in a sub-folder of {folder}, got {_some(stray)}")
+            raise ConfigError(f"same_folder needs every query in a sub-folder of {folder}, got {some(stray)}")
         matches, expected = _match_by(_first_folder, names, images), f"{_first_folder(names[0])}/*"
     else:
         matches, expected = _match_named(Path(rule), folder, names, images), 'what its "ok" lists'
@@ -94,17 +95,17 @@ def _match_by(key: Callable[[str], str], names: Sequence[str], images: Sequence[
 def _match_named(path: Path, folder: str, names: Sequence[str], images: Sequence[DatabaseImage]) -> dict[str, Truth]:
     entries = _read_json(path)
     if missing := sorted(entries.keys() - set(names)):
-        raise ConfigError(f"{path} names queries that are no images of {folder}: {_some(missing)}")
+        raise ConfigError(f"{path} names queries that are no images of {folder}: {some(missing)}")
     ids: dict[str, list[int]] = defaultdict(list)
     for image in images:
         ids[image.name].append(image.id)
     named = {name for entry in entries.values() for listed in entry.values() for name in listed}
     if missing := sorted(named - ids.keys()):
         raise ConfigError(
-            f"{path} names files that are not indexed: {_some(missing)}; the index has, for example, {images[0].name}"
+            f"{path} names files that are not indexed: {some(missing)}; the index has, for example, {images[0].name}"
         )
     if ambiguous := sorted(name for name in named if len(ids[name]) > 1):
-        raise ConfigError(f"{path} names files that are in several indexed folders: {_some(ambiguous)}")
+        raise ConfigError(f"{path} names files that are in several indexed folders: {some(ambiguous)}")
     return {
         query: {kind: [ids[name][0] for name in listed] for kind, listed in entry.items()}
         for query, entry in entries.items()
@@ -145,7 +146,7 @@ def _read_json(path: Path) -> dict[str, dict[str, list[str]]]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuses a repeated key, of which JSON decoders keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise ValueError(f"repeated in one object: {_some(repeated)}")
+        raise ValueError(f"repeated in one object: {some(repeated)}")
     return dict(pairs)
 
 
@@ -156,10 +157,4 @@ def _require_entry(path: Path, query: str, entry: object) -> None:
         raise ConfigError(f'{path}: {query} must have a list of paths "ok", may have one "junk", and nothing else')
     repeated = [name for name, count in Counter(lists["ok"] + lists.get("junk", [])).items() if count > 1]
     if repeated:
-        raise ConfigError(f"{path}: {query} must list each path once, got {_some(repeated)} more than once")
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = 3
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+        raise ConfigError(f"{path}: {query} must list each path once, got {some(repeated)} more than once")

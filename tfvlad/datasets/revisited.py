@@ -1,8 +1,12 @@
 """Revisited Oxford and Paris (Radenović et al., CVPR 2018): 70 queries each, three protocols.
 
 Easy: easy images are right answers, hard ones are ignored. Medium: both are right. Hard: hard images are right, easy
-ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database.
-The images are those of Oxford5k and Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
+ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database
+(4,993 images of Oxford, 6,322 of Paris).
+
+The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or,
+where that comes first, at the last right answer; no query without a right answer counts. The images are those of
+Oxford5k and Paris6k; see `tfvlad.datasets.oxford` for what has been withdrawn.
 """
 
 from __future__ import annotations
@@ -15,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tfvlad.datasets.dataset import Box, Dataset, Query, Truth
-from tfvlad.datasets.oxford import OXFORD_IMAGES, PARIS_IMAGES
+from tfvlad.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
 from tfvlad.datasets.placed import Placed
-from tfvlad.datasets.plain_pickle import PlainPickleError, read_plain_pickle
+from tfvlad.datasets.plain_pickle import read_plain_pickle
 from tfvlad.errors import ConfigError
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
@@ -42,19 +46,19 @@ def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    return _revisited("Revisited Oxford", Placed(folder, ROXFORD), "gnd_roxford5k")
+    return _revisited("Revisited Oxford", Placed(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
 
 
 def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
     """Revisited Paris; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
-    return _revisited("Revisited Paris", Placed(folder, RPARIS), "gnd_rparis6k")
+    return _revisited("Revisited Paris", Placed(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
 
 
 def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
     path = (placed.find(f"{truth_name}.json") or placed.files(f"{truth_name}.pkl"))[0]
     content = _read(path)
     try:
-        stems, query_stems = ([str(stem) for stem in content[key]] for key in ("imlist", "qimlist"))
+        stems, query_stems = (_stems(content[key]) for key in ("imlist", "qimlist"))
         entries = [_entry(entry, len(stems)) for entry in content["gnd"]]
         boxes = [_box(entry["bbx"]) for entry in content["gnd"]]
         if not len(entries) == len(query_stems) > 0 or len(set(stems)) < len(stems):
@@ -79,15 +83,22 @@ def _read(path: Path) -> Any:
     try:
         data = path.read_bytes()
         return json.loads(data) if path.suffix == ".json" else read_plain_pickle(data)
-    except (OSError, ValueError, RecursionError) as error:  # PlainPickleError among them
-        reason = f"it {error}" if isinstance(error, PlainPickleError) else error
-        raise ConfigError(f"{path} cannot be read: {reason}") from None
+    except (OSError, ValueError, RecursionError) as error:  # PlainPickleError is a ValueError
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def _stems(names: Any) -> list[str]:
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError
+    return list(names)
 
 
 def _entry(entry: dict[str, Any], images: int) -> dict[str, list[int]]:
     """Each list as places in the database, from 0."""
     lists = {key: [int(number) for number in entry[key]] for key in ("easy", "hard", "junk")}
     places = [number for listed in lists.values() for number in listed]
+    if any(lists[key] != list(entry[key]) for key in lists):  # fractions, or digits in quotes
+        raise ValueError
     if len(set(places)) < len(places) or not all(0 <= number < images for number in places):
         raise ValueError
     return lists

@@ -1,8 +1,9 @@
 """Stanford Mobile Visual Search (Chandrasekhar et al., MMSys 2011): clean references, and photographs by phones.
 
 Each category (``dvd_covers``, ``book_covers`` …) has a folder ``Reference``, the database, and one per device
-(``Canon``, ``Droid``, ``E63``, ``Palm`` …), the queries. Query ``Canon/017.jpg`` shows ``Reference/017.jpg`` and
-nothing else, so recall at 1 is what the authors report.
+(``Canon``, ``Droid``, ``E63``, ``Palm``, ``5800`` …), the queries. Query ``Canon/017.jpg`` shows ``Reference/017.jpg``
+and nothing else. The authors report how many queries find it, which is recall at 1. Average precision is by the
+trapezoid rule like that of the other sets: for one right answer beyond rank 1, half of its reciprocal rank.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def smvs(folder: str | os.PathLike[str]) -> Dataset:
         raise ConfigError(f"{category} holds no folder of photographs, such as Canon; place there {SMVS}")
     references = image_paths(category / _DATABASE)
     ids = {Path(path).stem: number for number, path in enumerate(references)}
+    if len(ids) < len(references):
+        raise ConfigError(f"{category / _DATABASE} must hold one image of each number, got {len(references)} images")
     if strays := [os.path.relpath(path, category) for path in queries if Path(path).stem not in ids]:
         raise ConfigError(f"{category / _DATABASE} lacks what {some(strays)} shows: an image of the same number")
     database = [DatabaseImage(os.path.relpath(path, category), path, number) for number, path in enumerate(references)]

@@ -1,4 +1,4 @@
-"""The evaluation page: metrics, precision-recall curves, and the queries that went worst and best."""
+"""The evaluation page: metrics, curves, and the queries that went worst and best."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, ResultRow, verdict
 
 
 class Curve(NamedTuple):
-    """A precision-recall curve.
+    """A curve of a chart.
 
     Attributes:
       name: for the legend.
-      precisions: (L,) in [0, 1], at L recalls evenly from 0 to 1.
+      x: (L,) along the lower axis: recalls in [0, 1], or ranks from 1.
+      y: (L,) in [0, 1].
       dashed: drawn so, in the colour of the curve before it.
     """
 
     name: str
-    precisions: npt.NDArray[np.float64]
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
     dashed: bool = False
 
 
@@ -34,12 +36,14 @@ class JudgedQuery(NamedTuple):
     Attributes:
       row: the query and its first hits.
       value: such as ``AP 0.123``.
-      curve: its own precision-recall curve.
+      about: where its right answers are, in words.
+      curve: its own precision by recall; None where that is one number.
     """
 
     row: ResultRow
     value: str
-    curve: Curve
+    about: str
+    curve: Curve | None
 
 
 class EvaluationPage(NamedTuple):
@@ -50,7 +54,8 @@ class EvaluationPage(NamedTuple):
       notes: paragraphs under it.
       head: of the table of metrics.
       metrics: its rows.
-      curves: for one chart.
+      by_rank: for a chart of recall at k by k.
+      by_recall: for a chart of precision by recall.
       worst: queries, the worst first.
       best: queries, the best first.
     """
@@ -59,7 +64,8 @@ class EvaluationPage(NamedTuple):
     notes: Sequence[str]
     head: Sequence[str]
     metrics: Sequence[Sequence[str]]
-    curves: Sequence[Curve]
+    by_rank: Sequence[Curve]
+    by_recall: Sequence[Curve]
     worst: Sequence[JudgedQuery]
     best: Sequence[JudgedQuery]
 
@@ -74,6 +80,8 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
     Raises:
       OSError: the file cannot be written.
     """
+    share = (0.0, 1.0)
+    ranks = charts.logarithmic("k", [rank for curve in page.by_rank for rank in curve.x])
     write_page(
         path,
         "evaluation.html.j2",
@@ -82,7 +90,10 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
         notes=page.notes,
         metrics={},
         page=page,
-        chart=_chart(page.curves),
+        charts=[
+            _chart("Queries answered among the first\N{NO-BREAK SPACE}k", ranks, "recall@k", page.by_rank),
+            _chart("Precision and recall", charts.linear("recall", share), "precision", page.by_recall),
+        ],
         query_side=QUERY_SIDE,
         hit_side=HIT_SIDE,
         plot=charts.PLOT,
@@ -90,20 +101,15 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
     )
 
 
-def _chart(curves: Sequence[Curve]) -> charts.Chart:
+def _chart(title: str, x: charts.Axis, y_label: str, curves: Sequence[Curve]) -> charts.Chart:
     series: list[charts.Series] = []
     for curve in curves:
         colour = sum(not before.dashed for before in series) - curve.dashed
-        points = [charts.Point(*point) for point in zip(_recalls(curve), curve.precisions, strict=True)]
+        points = [charts.Point(*point) for point in zip(curve.x.tolist(), curve.y.tolist(), strict=True)]
         series.append(charts.Series(curve.name, points, max(0, colour), dashed=curve.dashed, marked=False))
-    recall, precision = (charts.linear(label, (0.0, 1.0)) for label in ("recall", "precision"))
-    return charts.Chart("Precision and recall", recall, precision, series)
+    return charts.Chart(title, x, charts.linear(y_label, (0.0, 1.0)), series)
 
 
 def _small(curve: Curve, left: float, top: float, width: float, height: float) -> str:
-    """The curve as the points of an SVG polyline in this rectangle."""
-    return charts.polyline(zip(left + width * _recalls(curve), top + height * (1 - curve.precisions), strict=True))
-
-
-def _recalls(curve: Curve) -> npt.NDArray[np.float64]:
-    return np.linspace(0, 1, len(curve.precisions))
+    """A curve over [0, 1] as the points of an SVG polyline in this rectangle."""
+    return charts.polyline(zip(left + width * curve.x, top + height * (1 - curve.y), strict=True))

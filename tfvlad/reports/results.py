@@ -34,11 +34,13 @@ class ResultRow(NamedTuple):
       query: the query's image file.
       hits: best first.
       box: (x1, y1, x2, y2) in pixels, where only this part of the query was searched for.
+      missed: the first right answer and its rank, where that is beyond `hits`.
     """
 
     query: str
     hits: Sequence[ResultHit]
     box: Box | None = None
+    missed: tuple[ResultHit, int] | None = None
 
 
 def write_results(
