@@ -32,7 +32,6 @@ from tfvlad.config import IndexConfig
 from tfvlad.graph_cache import GraphCache
 from tfvlad.hits import Hit
 from tfvlad.index import Index
-from tfvlad.remembered import RememberedFiles
 from tfvlad.roots import Root
 from tfvlad.search import search_exactly
 from tfvlad.tables import Stamp, to_blob
@@ -272,7 +271,7 @@ def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> race.
     index = Index.open(f"{place}/index")
 
     def search(queries: Floats) -> Any:
-        index._files = RememberedFiles(f"{place}/index")
+        index._files._forget()
         return index.search_descriptors(queries, k)
 
     return contender(how, count, place, search, hit_ids)

@@ -37,6 +37,7 @@ class RememberedFiles:
         self._roots: list[Root] = []
         self._folders: dict[int, str] = {}
         self._located = -_SECONDS
+        self._vacant = np.arange(1, _SLOTS + 1)  # none of them is in its own slot
         self._descriptors = np.empty(_SLOTS, np.int64)
         self._files = np.empty(_SLOTS, np.int64)  # the first file of each
         self._paths = np.empty(_SLOTS, object)  # its full path
@@ -118,7 +119,7 @@ class RememberedFiles:
             self._forget()
 
     def _forget(self) -> None:
-        self._descriptors[:] = np.arange(1, _SLOTS + 1)  # none of them is in its own slot
+        self._descriptors[:] = self._vacant
         self._copies.clear()
 
     def _look_up(self, snapshot: Snapshot, descriptors: Ids) -> tuple[NDArray[np.int64], NDArray[np.object_]] | None:
