@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.studied import altered_copies, given_dataset, unique_images
-from tfvlad.commands.sweep_figures import as_json, as_lines, as_rows
+from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.commands.sweep_output import check_output, write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
@@ -18,9 +20,13 @@ from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
 
+if TYPE_CHECKING:
+    from tfvlad.sweep import Needs
+
 OPERANDS = ""
 
 _SHOWN = 20  # settings in the table, the best; the files have all
+_MUCH_DISK, _MUCH_MEMORY = 1e9, 4e9  # bytes; what a sweep takes less than is not worth a word
 
 
 def define(values: flags.FlagValues) -> None:
@@ -43,16 +49,16 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
     dataset = given_dataset(values)
-    from tfvlad.sweep import sweep  # imports TensorFlow, for which no refusal should wait
+    from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
-    study, failures = sweep(
+    sweep = Sweep(grid, config)
+    study, failures = sweep.run(
         dataset or altered_copies(values),
         values.output,
-        grid,
-        config,
         fit_on,
         values.seed,
         proxy=dataset is None,
+        on_needs=lambda needs: _tell(needs, values.output),
     )
     folders = values.fit_on or values.images or [split_name(values.dataset)[1]]
     with writing(values.output):
@@ -64,5 +70,22 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         print(table(head, rows[:_SHOWN]))
         if len(rows) > _SHOWN:
             print(f"... and {len(rows) - _SHOWN} more in {os.path.join(values.output, 'results.csv')}")
-        print("", *as_lines(study), f"{os.path.join(values.output, 'report.html')} shows the study", sep="\n")
+        print(
+            *as_reasons(study),
+            "",
+            *as_lines(study),
+            "",
+            f"{os.path.join(values.output, 'report.html')} shows the study",
+            sep="\n",
+        )
     return report_failures(failures)
+
+
+def _tell(needs: Needs, folder: str) -> None:
+    """Says what the sweep takes, where that is much."""
+    if needs.disk >= _MUCH_DISK or needs.memory >= _MUCH_MEMORY:
+        print(
+            f"While it is at work, the sweep keeps up to {needs.disk / 1e9:.1f} GB in {folder}, where "
+            f"{needs.free / 1e9:.1f} GB are free, and takes about {needs.memory / 1e9:.1f} GB of memory",
+            file=sys.stderr,
+        )
