@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -40,7 +41,9 @@ def test_a_table_files_and_a_report(
     assert {(row.split()[0], row.split()[2]) for row in rows[:16]} == {
         (layer, encoding) for layer in ("first", "second") for encoding in ("vlad", "mean")
     }
-    assert "Intermediate layers beat the last one: " in rows[17]
+    assert rows[17] == "Intermediate layers beat the last one"  # each claim once, its comparisons beneath
+    assert re.match(r"  [+-]\d\.\d{3} \([+-].* to [+-].*\) (holds|does not hold|cannot be told .*): The best", rows[18])
+    assert len([row for row in rows[17:] if row == "VLAD beats pooling"]) == 1
     assert rows[-1] == f"{out}/report.html shows the study"
     assert names(out) == WRITTEN | {"best.flags"}
 

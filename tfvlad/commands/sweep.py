@@ -83,9 +83,11 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 def _tell(needs: Needs, folder: str) -> None:
     """Says what the sweep takes, where that is much."""
+    from tfvlad.sweep.needs import in_words
+
     if needs.disk >= _MUCH_DISK or needs.memory >= _MUCH_MEMORY:
         print(
-            f"While it is at work, the sweep keeps up to {needs.disk / 1e9:.1f} GB in {folder}, where "
-            f"{needs.free / 1e9:.1f} GB are free, and takes about {needs.memory / 1e9:.1f} GB of memory",
+            f"While it is at work, the sweep keeps up to {in_words(needs.disk)} in {folder}, where "
+            f"{in_words(needs.free)} are free, and takes about {in_words(needs.memory)} of memory",
             file=sys.stderr,
         )

@@ -33,9 +33,12 @@ def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
                 if quality is None
                 else [_shown(quality["score"]), _span(quality["interval"]), _shown(quality["recall_at_1"])]
             )
-        cost = figures["network_ms"] + figures["encoding_ms"]
-        rows.append([*row, f"{cost:.1f}" if not figures["impossible"] else "-", str(figures["bytes_per_image"] or "-")])
-    return [*head, "ms/image", "bytes"], rows
+        if figures["impossible"]:
+            rows.append([*row, "-", "-", "-"])
+        else:
+            ms, size = figures["network_ms"] + figures["encoding_ms"], figures["bytes_per_image"]
+            rows.append([*row, f"{ms:.1f}", str(size), f"{figures['encoder_bytes'] / 1e6:.1f}"])
+    return [*head, "ms/image", "bytes/image", "encoder MB"], rows
 
 
 def as_lines(study: Study) -> Iterator[str]:

@@ -36,10 +36,15 @@ def check_space(folder: str, forecasts: Sequence[Forecast]) -> Needs:
     needs = Needs(disk, shutil.disk_usage(folder).free + _held(folder), max(each.memory() for each in forecasts))
     if needs.disk > needs.free:
         raise ConfigError(
-            f"{folder} has {needs.free / 1e9:.1f} GB free, and the sweep keeps up to {needs.disk / 1e9:.1f} GB there "
+            f"{folder} has {in_words(needs.free)} free, and the sweep keeps up to {in_words(needs.disk)} there "
             "while it is at work; give an output folder on a larger disk, or fewer layers, clusters or images"
         )
     return needs
+
+
+def in_words(size: int) -> str:
+    """Bytes in GB, or in MB where they are few."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _held(folder: str) -> int:

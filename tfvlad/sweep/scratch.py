@@ -149,7 +149,7 @@ def _reserve(file: IO[bytes], values: int) -> None:
     try:
         os.posix_fallocate(file.fileno(), 0, 4 * values)
     except OSError as error:
-        raise ConfigError(f"{file.name} cannot hold {4 * values / 1e9:.1f} GB: {error.strerror}") from None
+        raise ConfigError(f"{file.name} cannot hold {4 * values / 1e6:,.0f} MB: {error.strerror}") from None
 
 
 def _split(flat: Mapped, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:
