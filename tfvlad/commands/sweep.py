@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfvlad.commands.failures import report_failures
-from tfvlad.commands.studied import altered_copies, given_dataset, unique_images
+from tfvlad.commands.studied import altered_copies, database_images, given_dataset, unique_images
 from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.commands.sweep_output import check_output, write_outputs
 from tfvlad.commands.table import table
@@ -52,12 +52,17 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
     sweep = Sweep(grid, config)
+    proxy = dataset is None
+    if dataset is None:
+        images = database_images(values.images)
+        sweep.check(len(fit_on or images))
+        dataset = altered_copies(values, images)
     study, failures = sweep.run(
-        dataset or altered_copies(values),
+        dataset,
         values.output,
         fit_on,
         values.seed,
-        proxy=dataset is None,
+        proxy=proxy,
         on_needs=lambda needs: _tell(needs, values.output),
     )
     folders = values.fit_on or values.images or [split_name(values.dataset)[1]]

@@ -29,6 +29,7 @@ class Forecast:
     def __init__(self, workload: Workload) -> None:
         """Takes what is to be done."""
         self._workload = workload
+        self._limits = workload.limits
         self._vlads = [stream for stream in workload.missing if stream.encoding == "vlad"]
         self._images, self._roles = workload.task.described()
         self.sampling = self._network(self._vlads)
@@ -47,14 +48,14 @@ class Forecast:
 
     def codebook(self, stream: Stream) -> float:
         """Seconds of a codebook."""
-        images, each, depth = self._workload.samples(stream.layer)
+        images, each, depth = self._limits.samples(stream.layer)
         return estimates.codebook_seconds(images * each, depth, stream.clusters)
 
     def timing(self, layer: str) -> float:
         """Seconds of measuring what a layer costs."""
-        side = self._workload.image_size
-        batch, _ = batch_shape([self._workload.shapes[layer]], side)
-        return estimates.timing_seconds(batch * estimates.network_seconds(self._workload.network, [layer], side))
+        side = self._limits.image_size
+        batch, _ = batch_shape([self._limits.shapes[layer]], side)
+        return estimates.timing_seconds(batch * estimates.network_seconds(self._limits.network, [layer], side))
 
     def ranking(self, stream: Stream) -> float:
         """Seconds of whitening and judging."""
@@ -64,45 +65,45 @@ class Forecast:
             len(roles.fit),
             len(roles.queries),
             len(roles.database),
-            self._workload.length(stream),
+            self._limits.length(stream),
             self._workload.missing[stream],
         )
 
     def disk(self) -> int:
         """Bytes in the scratch folder, at most: first samples, then descriptors; the codebooks throughout."""
-        samples = sum(math.prod(self._workload.samples(layer)) for layer in {stream.layer for stream in self._vlads})
-        rows = len(self._images) * sum(map(self._workload.length, self._workload.missing))
+        samples = sum(math.prod(self._limits.samples(layer)) for layer in {stream.layer for stream in self._vlads})
+        rows = len(self._images) * sum(map(self._limits.length, self._workload.missing))
         projected = len(self._images) * self._largest_dim()
-        codebooks = sum(map(self._workload.length, self._vlads))
+        codebooks = sum(map(self._limits.length, self._vlads))
         return 4 * (codebooks + max(samples, rows + projected))
 
     def memory(self) -> int:
         """Bytes of memory beside what is mapped from disk, at most, roughly."""
-        work = self._workload
-        _, outputs = batch_shape([work.shapes[layer] for layer in {s.layer for s in work.missing}], work.image_size)
+        shapes = [self._limits.shapes[layer] for layer in {stream.layer for stream in self._workload.missing}]
+        _, outputs = batch_shape(shapes, self._limits.image_size)
         codebooks = (self._codebook_memory(stream) for stream in self._vlads)
-        whitenings = (self._whitening_memory(stream) for stream in work.missing)
+        whitenings = (self._whitening_memory(stream) for stream in self._workload.missing)
         compared = 64 * len(self._roles.queries) * len(self._roles.database)
         return _LIBRARIES + _BATCHES * outputs + max(0, min(compared, _RANKED), *codebooks, *whitenings)
 
     def _network(self, wanted: list[Stream]) -> float:
         layers = list(dict.fromkeys(stream.layer for stream in wanted))
-        work = self._workload
-        return estimates.network_seconds(work.network, layers, work.image_size) if layers else 0.0
+        limits = self._limits
+        return estimates.network_seconds(limits.network, layers, limits.image_size) if layers else 0.0
 
     def _vlad(self, stream: Stream) -> float:
-        height, width, depth = self._workload.shapes[stream.layer]
+        height, width, depth = self._limits.shapes[stream.layer]
         return estimates.vlad_seconds(height * width, depth, stream.clusters)
 
     def _largest_dim(self) -> int:
         return max((dim for dims in self._workload.missing.values() for dim in dims), default=0)
 
     def _codebook_memory(self, stream: Stream) -> int:
-        images, each, depth = self._workload.samples(stream.layer)
+        images, each, depth = self._limits.samples(stream.layer)
         return 4 * depth * (images * each + min(images * each, _EARLY * stream.clusters))
 
     def _whitening_memory(self, stream: Stream) -> int:
-        fitted, length = len(self._roles.fit), self._workload.length(stream)
+        fitted, length = len(self._roles.fit), self._limits.length(stream)
         if min(fitted, length) <= _EXACT:
             return 32 * min(fitted, length) ** 2 + (1 << 27)
         return 4 * 10 * (self._largest_dim() + 10) * length

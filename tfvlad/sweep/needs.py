@@ -33,7 +33,10 @@ def check_space(folder: str, forecasts: Sequence[Forecast]) -> Needs:
       ConfigError: it does not fit.
     """
     disk = max(forecast.disk() for forecast in forecasts)
-    needs = Needs(disk, shutil.disk_usage(folder).free + _held(folder), max(each.memory() for each in forecasts))
+    place = os.path.abspath(folder)
+    while not os.path.isdir(place):  # it is made only when there is work for it
+        place = os.path.dirname(place)
+    needs = Needs(disk, shutil.disk_usage(place).free + _held(folder), max(each.memory() for each in forecasts))
     if needs.disk > needs.free:
         raise ConfigError(
             f"{folder} has {in_words(needs.free)} free, and the sweep keeps up to {in_words(needs.disk)} there "

@@ -9,6 +9,7 @@ from tfvlad.config import EncoderConfig
 from tfvlad.datasets import Dataset, Query
 from tfvlad.errors import ConfigError
 from tfvlad.sweep.forecast import Forecast, total
+from tfvlad.sweep.limits import Limits
 from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.needs import Needs, check_space
 from tfvlad.sweep.networks import load_networks, select_layers
@@ -43,6 +44,19 @@ class Sweep:
         self._networks = load_networks(self._config, sizes, "fc" in encodings)
         some, backbone = self._networks[sizes[0]], self._config.backbone
         self.layers = select_layers(some, backbone, self._grid.layers) if self._grid.needs_maps else []
+
+    def check(self, fit_on: int) -> None:
+        """Refuses settings none of which is possible, before images are read or written.
+
+        Args:
+          fit_on: how many images there are to fit on.
+
+        Raises:
+          ConfigError: says why the first of them is not.
+        """
+        reasons = [limits.first_reason() for limits in self._limits(fit_on) if limits.streams]
+        if all(reasons):
+            raise ConfigError(f"no setting is possible; the first: {reasons[0]}")
 
     def run(
         self,
@@ -79,30 +93,26 @@ class Sweep:
         folder = os.fspath(output)
         fitting = [Query(path) for path in ([image.path for image in dataset.database] if fit_on is None else fit_on)]
         task = Task(dataset, fitting, self._config, self._grid, seed, folder)
+        self.check(len(fitting))
+        work = [Workload(task, limits) for limits in self._limits(len(fitting))]
+        forecasts = [Forecast(of_size) for of_size in work]
+        needs = check_space(task.folder, forecasts)
         os.makedirs(os.path.join(folder, CELLS), exist_ok=True)
         with sole_writer(folder):
-            cells, failures = self._run(task, on_needs)
+            if on_needs is not None:
+                on_needs(needs)
+            cells: list[Cell] = []
+            failures: Failures = {}
+            with Meter(total(forecasts)) as meter:
+                for of_size, forecast in zip(work, forecasts, strict=True):
+                    finished, failed = SizeSweep(of_size, forecast, meter).run()
+                    cells += finished
+                    failures |= failed
         return self._study(task, cells, failures, proxy), sorted((image.path, why) for image, why in failures.items())
 
-    def _run(self, task: Task, on_needs: Callable[[Needs], None] | None) -> tuple[list[Cell], Failures]:
-        work = [Workload(task, self._networks[size], size, self.layers) for size in self._grid.image_sizes]
-        if all(size.nothing_possible() for size in work):
-            first = next(size for size in work if size.streams)
-            raise ConfigError(
-                f"no setting is possible; the first: {first.why_not(first.streams[0], task.grid.dims[0])}"
-            )
-        forecasts = [Forecast(size) for size in work]
-        needs = check_space(task.folder, forecasts)
-        if on_needs is not None:
-            on_needs(needs)
-        cells: list[Cell] = []
-        failures: Failures = {}
-        with Meter(total(forecasts)) as meter:
-            for size, forecast in zip(work, forecasts, strict=True):
-                of_size, failed = SizeSweep(size, forecast, meter).run()
-                cells += of_size
-                failures |= failed
-        return cells, failures
+    def _limits(self, fit_on: int) -> list[Limits]:
+        grid, config = self._grid, self._config
+        return [Limits(self._networks[size], size, self.layers, grid, config, fit_on) for size in grid.image_sizes]
 
     def _study(self, task: Task, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
         dataset = task.dataset

@@ -36,8 +36,8 @@ class SizeSweep:
         self._task = workload.task
         self._meter = meter
         self._forecast = forecast
-        config, network = self._task.config, workload.network
-        self._loader = image_loader(workload.image_size, config.resize, network.preprocessing, config.max_pixels)
+        config, network = self._task.config, workload.limits.network
+        self._loader = image_loader(workload.limits.image_size, config.resize, network.preprocessing, config.max_pixels)
         self._failures_key = f"failed-{workload.keys.size}"
 
     def run(self) -> tuple[list[Cell], Failures]:
@@ -64,7 +64,7 @@ class SizeSweep:
                 work.put(stream, dim, work.impossible(stream, dim, why))
         images, roles = task.described(books.failures())
         progress = Progress(scratch.path("descriptors.json"))
-        rows = scratch.arrays("rows", [(len(images), work.length(stream)) for stream in fitted])
+        rows = scratch.arrays("rows", [(len(images), work.limits.length(stream)) for stream in fitted])
         self._describe(images, progress, dict(zip(fitted, rows, strict=True)), codebooks)
         failed = {task.fit_on[position]: reason for position, reason in books.failures().items()}
         failed |= {images[row]: reason for row, reason in progress.failures.items()}
@@ -97,7 +97,7 @@ class SizeSweep:
             self._at(f"codebook of {stream.layer}")
             self._meter.advance("codebooks", self._forecast.codebook(stream))
 
-        shapes = [self._work.samples(layer) for layer in layers]
+        shapes = [self._work.limits.samples(layer) for layer in layers]
         return books.fit(lambda: self._extractor(vlads), shapes, image_done, codebook_done)
 
     def _describe(
@@ -123,7 +123,7 @@ class SizeSweep:
         run_pass(self._extractor(list(rows)), images, progress, held, store, config.max_pixels, image_done)
 
     def _extractor(self, wanted: list[Stream]) -> LayerExtractor:
-        return LayerExtractor(self._work.network, self._loader, self._work.image_size, wanted)
+        return LayerExtractor(self._work.limits.network, self._loader, self._work.limits.image_size, wanted)
 
     def _time(
         self, wanted: list[Stream], codebooks: dict[Stream, Floats], image: Query
@@ -134,7 +134,7 @@ class SizeSweep:
         for layer in dict.fromkeys(stream.layer for stream in wanted):
             self._at(f"time of {layer or 'the whole network'}")
             of_layer = [stream for stream in wanted if stream.layer == layer]
-            costs |= milliseconds(self._work.network, of_layer, batch, codebooks, self._task.config)
+            costs |= milliseconds(self._work.limits.network, of_layer, batch, codebooks, self._task.config)
             self._meter.advance("timings", self._forecast.timing(layer))
         return costs
 
@@ -146,9 +146,9 @@ class SizeSweep:
         found = judge_dims(rows, roles, task.dataset, work.missing[stream], task.seed, scratch.temporary)
         for dim, judged in found.items():
             if isinstance(judged, Judged):
-                setting, length = stream.setting(work.image_size, dim), dim or work.length(stream)
+                setting, length = stream.setting(work.limits.image_size, dim), dim or work.limits.length(stream)
                 ms = encoding_ms + judged.whitening_ms
-                size = work.encoder_bytes(stream, dim)
+                size = work.limits.encoder_bytes(stream, dim)
                 cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top)
             else:
                 cell = work.impossible(stream, dim, judged)
@@ -156,4 +156,4 @@ class SizeSweep:
         self._meter.advance("rankings", self._forecast.ranking(stream))
 
     def _at(self, step: str) -> None:
-        self._meter.at(f"{self._work.image_size} px, {step}")
+        self._meter.at(f"{self._work.limits.image_size} px, {step}")
