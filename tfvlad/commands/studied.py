@@ -39,20 +39,7 @@ def given_dataset(values: flags.FlagValues) -> Dataset | None:
     if not queries:
         return None
     asked = plain_folder(queries, database, values.ground_truth)
-    return dataclasses.replace(asked, name=" in ".join(dict.fromkeys([_title([queries]), _title(searched)])))
-
-
-def altered_copies(values: flags.FlagValues, database: list[DatabaseImage]) -> Dataset:
-    """The images that are searched, and altered copies of them as queries.
-
-    Raises:
-      ConfigError: no image can be read.
-    """
-    from tfvlad.sweep import self_retrieval  # imports TensorFlow, for which no refusal should wait
-
-    os.makedirs(os.path.join(values.output, "cells"), exist_ok=True)  # a sweep's folder has them from the first
-    copies = os.path.join(values.output, "queries")
-    return self_retrieval(database, values.proxy_queries, copies, values.seed, _title(values.images), values.max_pixels)
+    return dataclasses.replace(asked, name=" in ".join(dict.fromkeys([title([queries]), title(searched)])))
 
 
 def unique_images(folders: Iterable[str]) -> list[str]:
@@ -64,7 +51,8 @@ def unique_images(folders: Iterable[str]) -> list[str]:
     return list(_located(folders))
 
 
-def _title(folders: Iterable[str]) -> str:
+def title(folders: Iterable[str]) -> str:
+    """The name of a study of folders."""
     return ", ".join(os.path.basename(os.path.abspath(folder)) for folder in folders)
 
 

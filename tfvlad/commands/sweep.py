@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfvlad.commands.failures import report_failures
-from tfvlad.commands.studied import altered_copies, database_images, given_dataset, unique_images
+from tfvlad.commands.studied import database_images, given_dataset, title, unique_images
 from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.commands.sweep_output import check_output, write_outputs
 from tfvlad.commands.table import table
@@ -21,7 +21,7 @@ from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
 
 if TYPE_CHECKING:
-    from tfvlad.sweep import Needs
+    from tfvlad.sweep import Needs, Study
 
 OPERANDS = ""
 
@@ -52,37 +52,24 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
     sweep = Sweep(grid, config)
-    proxy = dataset is None
-    if dataset is None:
-        images = database_images(values.images)
-        sweep.check(len(fit_on or images))
-        dataset = altered_copies(values, images)
-    study, failures = sweep.run(
-        dataset,
-        values.output,
-        fit_on,
-        values.seed,
-        proxy=proxy,
-        on_needs=lambda needs: _tell(needs, values.output),
-    )
+
+    def tell(needs: Needs) -> None:
+        _tell(needs, values.output)
+
+    if dataset is not None:
+        study, failures = sweep.run(dataset, values.output, fit_on, values.seed, tell)
+    else:
+        images, name = database_images(values.images), title(values.images)
+        study, failures = sweep.run_on_copies(
+            images, values.proxy_queries, values.output, name, fit_on, values.seed, tell
+        )
     folders = values.fit_on or values.images or [split_name(values.dataset)[1]]
     with writing(values.output):
         write_outputs(study, values.output, folders, failures)
     if values.format == "json":
         print(json.dumps(as_json(study, failures), indent=2))
     else:
-        head, rows = as_rows(study)
-        print(table(head, rows[:_SHOWN]))
-        if len(rows) > _SHOWN:
-            print(f"... and {len(rows) - _SHOWN} more in {os.path.join(values.output, 'results.csv')}")
-        print(
-            *as_reasons(study),
-            "",
-            *as_lines(study),
-            "",
-            f"{os.path.join(values.output, 'report.html')} shows the study",
-            sep="\n",
-        )
+        _show(study, values.output)
     return report_failures(failures)
 
 
@@ -96,3 +83,15 @@ def _tell(needs: Needs, folder: str) -> None:
             f"{in_words(needs.free)} are free, and takes about {in_words(needs.memory)} of memory",
             file=sys.stderr,
         )
+
+
+def _show(study: Study, folder: str) -> None:
+    """Prints the best settings, why some were not possible, and the claims."""
+    head, rows = as_rows(study)
+    print(table(head, rows[:_SHOWN]))
+    if len(rows) > _SHOWN:
+        print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
+    for lines in (as_reasons(study), as_lines(study)):
+        for number, line in enumerate(lines):
+            print(line if number else f"\n{line}")
+    print(f"\n{os.path.join(folder, 'report.html')} shows the study")

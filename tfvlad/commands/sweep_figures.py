@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -47,7 +48,8 @@ def as_lines(study: Study) -> Iterator[str]:
         yield claim
         for finding in compared:
             mean, low, high = finding.difference
-            yield f"  {mean:+.3f} ({low:+.3f} to {high:+.3f}) {finding.verdict}: {finding.comparison}"
+            figures = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" if not math.isnan(low) else "too few queries;"
+            yield f"  {figures} {finding.verdict}: {finding.comparison}"
 
 
 def as_reasons(study: Study) -> Iterator[str]:

@@ -22,13 +22,14 @@ class Forecast:
     """Of a workload.
 
     Attributes:
+      workload: what is to be done.
       sampling: seconds that an image takes in the pass for the codebooks.
       describing: seconds that it takes in the pass for the descriptors.
     """
 
     def __init__(self, workload: Workload) -> None:
         """Takes what is to be done."""
-        self._workload = workload
+        self.workload = workload
         self._limits = workload.limits
         self._vlads = [stream for stream in workload.missing if stream.encoding == "vlad"]
         self._images, self._roles = workload.task.described()
@@ -37,8 +38,8 @@ class Forecast:
 
     def seconds(self) -> dict[Kind, float]:
         """All of it, by kind of work, as `tfvlad.sweep.estimates` has it."""
-        needed = list(self._workload.missing)
-        sampled = len(self._workload.task.sampled)
+        needed = list(self.workload.missing)
+        sampled = len(self.workload.task.sampled)
         return {
             "images": sampled * self.sampling + len(self._images) * self.describing,
             "codebooks": sum(map(self.codebook, self._vlads)),
@@ -66,23 +67,23 @@ class Forecast:
             len(roles.queries),
             len(roles.database),
             self._limits.length(stream),
-            self._workload.missing[stream],
+            self.workload.missing[stream],
         )
 
     def disk(self) -> int:
         """Bytes in the scratch folder, at most: first samples, then descriptors; the codebooks throughout."""
         samples = sum(math.prod(self._limits.samples(layer)) for layer in {stream.layer for stream in self._vlads})
-        rows = len(self._images) * sum(map(self._limits.length, self._workload.missing))
+        rows = len(self._images) * sum(map(self._limits.length, self.workload.missing))
         projected = len(self._images) * self._largest_dim()
         codebooks = sum(map(self._limits.length, self._vlads))
         return 4 * (codebooks + max(samples, rows + projected))
 
     def memory(self) -> int:
         """Bytes of memory beside what is mapped from disk, at most, roughly."""
-        shapes = [self._limits.shapes[layer] for layer in {stream.layer for stream in self._workload.missing}]
+        shapes = [self._limits.shapes[layer] for layer in {stream.layer for stream in self.workload.missing}]
         _, outputs = batch_shape(shapes, self._limits.image_size)
         codebooks = (self._codebook_memory(stream) for stream in self._vlads)
-        whitenings = (self._whitening_memory(stream) for stream in self._workload.missing)
+        whitenings = (self._whitening_memory(stream) for stream in self.workload.missing)
         compared = 64 * len(self._roles.queries) * len(self._roles.database)
         return _LIBRARIES + _BATCHES * outputs + max(0, min(compared, _RANKED), *codebooks, *whitenings)
 
@@ -96,7 +97,7 @@ class Forecast:
         return estimates.vlad_seconds(height * width, depth, stream.clusters)
 
     def _largest_dim(self) -> int:
-        return max((dim for dims in self._workload.missing.values() for dim in dims), default=0)
+        return max((dim for dims in self.workload.missing.values() for dim in dims), default=0)
 
     def _codebook_memory(self, stream: Stream) -> int:
         images, each, depth = self._limits.samples(stream.layer)

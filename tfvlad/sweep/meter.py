@@ -12,6 +12,7 @@ from tqdm import tqdm
 Kind = Literal["images", "codebooks", "timings", "rankings"]  # work that goes at one speed
 Seconds = Mapping[Kind, float]  # of work, as it would take on the machine that `workload` was written on
 
+_TRUST = 10.0  # planned seconds of work that weigh as much as what was expected
 _FORMAT = "{percentage:3.0f}%|{bar:24}| {elapsed} gone, {remaining} left: {desc}"
 
 
@@ -56,15 +57,17 @@ class Meter:
         self._show()
 
     def seconds_left(self) -> float:
-        """What is left, at the speed that each kind of work has had here; at that of all where it has not begun."""
-        done, spent = sum(self._done.values()), sum(self._spent.values())
-        overall = spent / done if done else 1.0
-        return sum(
-            left * (self._spent[kind] / self._done[kind] if self._done[kind] else overall)
-            for kind, left in self._left.items()
-        )
+        """What is left, at the speed that each kind of work has had here; as long as it has had little, at that of all
+        kinds."""
+        overall = _slowness(sum(self._spent.values()), sum(self._done.values()), 1.0)
+        return sum(left * _slowness(self._spent[kind], self._done[kind], overall) for kind, left in self._left.items())
 
     def _show(self) -> None:
         gone = time.monotonic() - self._start
         self._bar.total = gone + self.seconds_left()
         self._bar.update(gone - self._bar.n)
+
+
+def _slowness(spent: float, done: float, expected: float) -> float:
+    """Seconds that a planned second takes: as expected before there is any evidence, of which a little says little."""
+    return (spent + _TRUST * expected) / (done + _TRUST)

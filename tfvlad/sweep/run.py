@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from tfvlad.config import EncoderConfig
-from tfvlad.datasets import Dataset, Query
+from tfvlad.datasets import DatabaseImage, Dataset, Query
 from tfvlad.errors import ConfigError
 from tfvlad.sweep.forecast import Forecast, total
 from tfvlad.sweep.limits import Limits
@@ -14,11 +16,16 @@ from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.needs import Needs, check_space
 from tfvlad.sweep.networks import load_networks, select_layers
 from tfvlad.sweep.plan import Grid
+from tfvlad.sweep.queries import self_retrieval
 from tfvlad.sweep.results import Cell, Study
 from tfvlad.sweep.size import Failures, SizeSweep
 from tfvlad.sweep.task import Task
 from tfvlad.sweep.workload import CELLS, Workload
 from tfvlad.writer_lock import sole_writer
+
+Failed: TypeAlias = list[tuple[str, str]]  # path and reason of images that could not be used
+
+_COPIES = "queries"  # the folder of altered copies, in the output's
 
 
 class Sweep:
@@ -45,28 +52,14 @@ class Sweep:
         some, backbone = self._networks[sizes[0]], self._config.backbone
         self.layers = select_layers(some, backbone, self._grid.layers) if self._grid.needs_maps else []
 
-    def check(self, fit_on: int) -> None:
-        """Refuses settings none of which is possible, before images are read or written.
-
-        Args:
-          fit_on: how many images there are to fit on.
-
-        Raises:
-          ConfigError: says why the first of them is not.
-        """
-        reasons = [limits.first_reason() for limits in self._limits(fit_on) if limits.streams]
-        if all(reasons):
-            raise ConfigError(f"no setting is possible; the first: {reasons[0]}")
-
     def run(
         self,
         dataset: Dataset,
         output: str | os.PathLike[str],
         fit_on: Sequence[str] | None = None,
         seed: int = 0,
-        proxy: bool = False,
         on_needs: Callable[[Needs], None] | None = None,
-    ) -> tuple[Study, list[tuple[str, str]]]:
+    ) -> tuple[Study, Failed]:
         """Tries every setting.
 
         Each image passes the network once at each size to be described, and once more where it is among those that the
@@ -80,7 +73,6 @@ class Sweep:
           output: a folder, made where it is not there; ``cells`` and ``scratch`` in it are the sweep's own.
           fit_on: paths of the images that codebooks and whitening are fitted on; None takes the database.
           seed: makes the result reproducible.
-          proxy: see `Study.proxy`.
           on_needs: is told what the sweep will take, before the first image.
 
         Returns:
@@ -90,29 +82,80 @@ class Sweep:
           ConfigError: no setting is possible, no image can be used, or the disk of `output` is too small.
           ArtifactError: another sweep is at work in `output`.
         """
+        task = Task(dataset, _to_fit_on(dataset.database, fit_on), self._config, self._grid, seed, os.fspath(output))
+        self._refuse_impossible(len(task.fit_on))
+        plan = self._plan(task)
+        with _claimed(output):
+            return self._work(task, plan, on_needs, proxy=False)
+
+    def run_on_copies(
+        self,
+        images: list[DatabaseImage],
+        copies: int,
+        output: str | os.PathLike[str],
+        name: str,
+        fit_on: Sequence[str] | None = None,
+        seed: int = 0,
+        on_needs: Callable[[Needs], None] | None = None,
+    ) -> tuple[Study, Failed]:
+        """Tries every setting on altered copies of images, for want of ground truth; see `self_retrieval`.
+
+        Args:
+          images: those to be searched.
+          copies: how many of them are copied, at most.
+          output: as of `run`; the copies lie in ``queries`` there.
+          name: of the study.
+          fit_on: as of `run`.
+          seed: likewise, and of the copies.
+          on_needs: likewise.
+
+        Returns:
+          As `run`.
+
+        Raises:
+          ConfigError: likewise, and where there is only one image.
+          ArtifactError: likewise.
+        """
         folder = os.fspath(output)
-        fitting = [Query(path) for path in ([image.path for image in dataset.database] if fit_on is None else fit_on)]
-        task = Task(dataset, fitting, self._config, self._grid, seed, folder)
-        self.check(len(fitting))
-        work = [Workload(task, limits) for limits in self._limits(len(fitting))]
-        forecasts = [Forecast(of_size) for of_size in work]
-        needs = check_space(task.folder, forecasts)
-        os.makedirs(os.path.join(folder, CELLS), exist_ok=True)
-        with sole_writer(folder):
-            if on_needs is not None:
-                on_needs(needs)
-            cells: list[Cell] = []
-            failures: Failures = {}
-            with Meter(total(forecasts)) as meter:
-                for of_size, forecast in zip(work, forecasts, strict=True):
-                    finished, failed = SizeSweep(of_size, forecast, meter).run()
-                    cells += finished
-                    failures |= failed
-        return self._study(task, cells, failures, proxy), sorted((image.path, why) for image, why in failures.items())
+        if len(images) < 2:
+            raise ConfigError("one image alone is found by every setting; give a folder with more")
+        fitting = _to_fit_on(images, fit_on)
+        self._refuse_impossible(len(fitting))
+        with _claimed(folder):
+            place = os.path.join(folder, _COPIES)
+            dataset = self_retrieval(images, copies, place, seed, name, self._config.max_pixels)
+            task = Task(dataset, fitting, self._config, self._grid, seed, folder)
+            return self._work(task, self._plan(task), on_needs, proxy=True)
+
+    def _refuse_impossible(self, fit_on: int) -> None:
+        """Refuses settings of which none is possible with so many images to fit on."""
+        reasons = [limits.first_reason() for limits in self._limits(fit_on) if limits.streams]
+        if all(reasons):
+            raise ConfigError(f"no setting is possible; the first: {reasons[0]}")
 
     def _limits(self, fit_on: int) -> list[Limits]:
         grid, config = self._grid, self._config
         return [Limits(self._networks[size], size, self.layers, grid, config, fit_on) for size in grid.image_sizes]
+
+    def _plan(self, task: Task) -> tuple[list[Forecast], Needs]:
+        """What is to be done at each size, and what it takes; refused where the disk is too small."""
+        forecasts = [Forecast(Workload(task, limits)) for limits in self._limits(len(task.fit_on))]
+        return forecasts, check_space(task.folder, forecasts)
+
+    def _work(
+        self, task: Task, plan: tuple[list[Forecast], Needs], on_needs: Callable[[Needs], None] | None, proxy: bool
+    ) -> tuple[Study, Failed]:
+        forecasts, needs = plan
+        if on_needs is not None:
+            on_needs(needs)
+        cells: list[Cell] = []
+        failures: Failures = {}
+        with Meter(total(forecasts)) as meter:
+            for forecast in forecasts:
+                finished, failed = SizeSweep(forecast, meter).run()
+                cells += finished
+                failures |= failed
+        return self._study(task, cells, failures, proxy), sorted((image.path, why) for image, why in failures.items())
 
     def _study(self, task: Task, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
         dataset = task.dataset
@@ -140,7 +183,19 @@ def sweep(
     config: EncoderConfig | None = None,
     fit_on: Sequence[str] | None = None,
     seed: int = 0,
-    proxy: bool = False,
-) -> tuple[Study, list[tuple[str, str]]]:
+) -> tuple[Study, Failed]:
     """Tries every setting of a grid: `Sweep` and its `Sweep.run`."""
-    return Sweep(grid, config).run(dataset, output, fit_on, seed, proxy)
+    return Sweep(grid, config).run(dataset, output, fit_on, seed)
+
+
+@contextlib.contextmanager
+def _claimed(output: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps every other sweep out of an output folder, which is made where it is not there."""
+    folder = os.fspath(output)
+    os.makedirs(os.path.join(folder, CELLS), exist_ok=True)
+    with sole_writer(folder):
+        yield
+
+
+def _to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:
+    return [Query(path) for path in ([image.path for image in database] if fit_on is None else fit_on)]

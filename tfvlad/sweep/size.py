@@ -20,7 +20,6 @@ from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.results import Cell
 from tfvlad.sweep.roles import Roles
 from tfvlad.sweep.scratch import Mapped, Progress, Scratch, scratch_folder
-from tfvlad.sweep.workload import Workload
 from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
@@ -30,9 +29,9 @@ Failures = dict[Query, str]  # image, or part of one -> what is wrong with it
 class SizeSweep:
     """Does the work at one image size."""
 
-    def __init__(self, workload: Workload, forecast: Forecast, meter: Meter) -> None:
-        """Takes what is to be done, what of it takes how long, and who is told of what is done."""
-        self._work = workload
+    def __init__(self, forecast: Forecast, meter: Meter) -> None:
+        """Takes what is to be done, with how long each part takes, and who is told of what is done."""
+        self._work = workload = forecast.workload
         self._task = workload.task
         self._meter = meter
         self._forecast = forecast
