@@ -42,7 +42,7 @@ def test_a_slow_beginning_says_little(clock: Clock) -> None:
     with Meter({"images": 100.0}) as meter:
         clock.now += 10  # the network is traced, kernels are compiled
         meter.advance("images", 1.0)
-        assert meter.seconds_left() < 2 * 99
+        assert meter.seconds_left() < 3 * 99  # not ten times
 
 
 def test_what_an_earlier_sweep_has_done_takes_no_time(clock: Clock) -> None:

@@ -41,18 +41,23 @@ def milliseconds(
       config: settings of the VLADs.
     """
     model = network.cut([streams[0].layer])
-    run = tf.function(lambda images: outputs_of(model, images)[0])
+    run = _graph(lambda images: outputs_of(model, images)[0], images)
     output = run(images)
 
     def encode(stream: Stream) -> Callable[[], Any]:
         if stream.encoding != "vlad":
-            pooled = tf.function(lambda output: pool(output, stream.encoding))
+            pooled = _graph(lambda output: pool(output, stream.encoding), output)
             return lambda: np.asarray(pooled(output))
-        local, codebook = tf.function(LocalFeatures(dtype="float32")), codebooks[stream]
+        local, codebook = _graph(LocalFeatures(dtype="float32"), output), codebooks[stream]
         return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
 
     network_ms = _milliseconds(lambda: np.asarray(run(images)), len(images))
     return {stream: (network_ms, _milliseconds(encode(stream), len(images))) for stream in streams}
+
+
+def _graph(work: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """A graph function for one shape; concrete, as TensorFlow warns of the tracing of many that it could reuse."""
+    return tf.function(work).get_concrete_function(tf.TensorSpec(example.shape, example.dtype))  # type: ignore[no-any-return]
 
 
 def _milliseconds(work: Callable[[], Any], images: int) -> float:

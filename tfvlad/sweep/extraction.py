@@ -71,7 +71,8 @@ class LayerExtractor:
             return features, vectors, tf.reduce_all(tf.math.is_finite(tf.stack(sums)), axis=0)
 
         self._pooled = list(pooled)
-        self._run = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+        images = tf.TensorSpec((None, None, None, 3), tf.float32)
+        self._run = tf.function(extract).get_concrete_function(images)
         self.batch, _ = batch_shape(output_shapes(model, image_size, image_size) or [], image_size)
         self.loader = loader
         self._model = model

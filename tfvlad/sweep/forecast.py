@@ -11,7 +11,8 @@ from tfvlad.sweep.meter import Kind
 from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.workload import Workload
 
-_LIBRARIES = 600_000_000  # bytes of TensorFlow, of the kernels, and of a network's weights and first run
+_LIBRARIES = 500_000_000  # bytes of TensorFlow and of the kernels
+_WEIGHTS = 3  # copies of the network's, while they are loaded and named
 _BATCHES = 4  # layers' outputs that are held at once: at work, made unit length, and on the way to be stored
 _EARLY = 1024  # features of a cluster that k-means begins with, a copy; see `tfvlad.codebook`
 _EXACT = 2048  # see `tfvlad.whitening`
@@ -85,7 +86,13 @@ class Forecast:
         codebooks = (self._codebook_memory(stream) for stream in self._vlads)
         whitenings = (self._whitening_memory(stream) for stream in self.workload.missing)
         compared = 64 * len(self._roles.queries) * len(self._roles.database)
-        return _LIBRARIES + _BATCHES * outputs + max(0, min(compared, _RANKED), *codebooks, *whitenings)
+        weights = 4 * int(self._limits.network.model.count_params())
+        return (
+            _LIBRARIES
+            + _WEIGHTS * weights
+            + _BATCHES * outputs
+            + max(0, min(compared, _RANKED), *codebooks, *whitenings)
+        )
 
     def _network(self, wanted: list[Stream]) -> float:
         layers = list(dict.fromkeys(stream.layer for stream in wanted))

@@ -11,7 +11,7 @@ from tfvlad.errors import ConfigError
 from tfvlad.images import image_loader
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
+from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
 from tfvlad.sweep.forecast import Forecast
 from tfvlad.sweep.judging import Judged, judge_dims
 from tfvlad.sweep.meter import Meter
@@ -128,7 +128,9 @@ class SizeSweep:
         self, wanted: list[Stream], codebooks: dict[Stream, Floats], image: Query
     ) -> dict[Stream, tuple[float, float]]:
         """Milliseconds per image of the network and of the encoding, on copies of an image."""
-        batch = tf.repeat(self._loader.load(image.path)[tf.newaxis], self._extractor(wanted).batch, axis=0)
+        shapes = {stream.layer: self._work.limits.shapes[stream.layer] for stream in wanted}
+        number, _ = batch_shape(shapes.values(), self._work.limits.image_size)
+        batch = tf.repeat(self._loader.load(image.path)[tf.newaxis], number, axis=0)
         costs: dict[Stream, tuple[float, float]] = {}
         for layer in dict.fromkeys(stream.layer for stream in wanted):
             self._at(f"time of {layer or 'the whole network'}")
