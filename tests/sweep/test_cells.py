@@ -174,3 +174,20 @@ def test_images_of_which_none_can_be_used_end_the_sweep(
     only = dataclasses.replace(dataset, queries=[Query(str(broken))] * 12)
     with pytest.raises(tfvlad.ConfigError, match=r"no query or no database image can be used; the first is .*broken"):
         sweep(only, tmp_path / "out", Grid(("first",), (64,), (4,), (0,)), config)
+
+
+def test_images_that_give_too_few_features_are_found_out_on_the_way(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    """Numbers of files do not tell: eleven of twelve cannot be used, and one has one cell."""
+    fit_on = [dataset.database[0].path]
+    for number in range(11):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no picture")
+        fit_on.append(str(tmp_path / f"{number}.jpg"))
+    study, failures = sweep(dataset, tmp_path / "out", Grid(("second",), (8,), (4,), (0,)), config, fit_on)
+    assert [cell.impossible for cell in study.cells] == [
+        "clusters=4 is too many for 1 local features; give more images"
+    ]
+    assert len(failures) == 11
+    again, still = sweep(dataset, tmp_path / "out", Grid(("second",), (8,), (4,), (0,)), config, fit_on)
+    assert ([cell.impossible for cell in again.cells], still) == ([study.cells[0].impossible], failures)

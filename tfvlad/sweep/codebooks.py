@@ -74,7 +74,7 @@ class Codebooks:
         if done is None:
             done = self._fit_all(extractor(), shapes, image_done, codebook_done)
             write_json(self._scratch.path(_DONE), done)
-            self._scratch.remove(_SAMPLES)
+        self._scratch.remove(_SAMPLES)
         return {self._scratch.streams[int(number)]: why for number, why in done.items()}
 
     def _fit_all(

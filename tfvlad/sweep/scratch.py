@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -88,8 +89,9 @@ class Scratch:
             return np.memmap(file, np.float32, "r+", shape=shape)
 
     def remove(self, name: str) -> None:
-        """Removes a file."""
-        os.unlink(self.path(name))
+        """Removes a file, where it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(name))
 
     def delete(self) -> None:
         """Deletes everything."""

@@ -38,6 +38,7 @@ class SizeSweep:
         config, network = self._task.config, workload.limits.network
         self._loader = image_loader(workload.limits.image_size, config.resize, network.preprocessing, config.max_pixels)
         self._failures_key = f"failed-{workload.keys.size}"
+        self._failures: Failures = {}
 
     def run(self) -> tuple[list[Cell], Failures]:
         """Every cell, computed where it is not there yet, and the images that could not be used.
@@ -56,35 +57,25 @@ class SizeSweep:
         scratch = Scratch(scratch_folder(task.folder), work.keys.size, list(work.missing))
         books = Codebooks(scratch, task)
         not_fitted = self._fit(scratch, books)
-        fitted = [stream for stream in scratch.streams if stream not in not_fitted]
-        codebooks = {stream: np.load(scratch.codebook(stream)) for stream in fitted if stream.encoding == "vlad"}
+        self._note({task.fit_on[position]: reason for position, reason in books.failures().items()})
         for stream, why in not_fitted.items():
             for dim in work.missing.get(stream, []):
                 work.put(stream, dim, work.impossible(stream, dim, why))
-        images, roles = task.described(books.failures())
-        progress = Progress(scratch.path("descriptors.json"))
-        rows = scratch.arrays("rows", [(len(images), work.limits.length(stream)) for stream in fitted])
-        self._describe(images, progress, dict(zip(fitted, rows, strict=True)), codebooks)
-        failed = {task.fit_on[position]: reason for position, reason in books.failures().items()}
-        failed |= {images[row]: reason for row, reason in progress.failures.items()}
-        work.cache.put_json(self._failures_key, [[*image, reason] for image, reason in failed.items()])
-        roles = roles.without(progress.failures)
-        if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
-            image = images[min(progress.failures)]
-            raise ConfigError(f"no query or no database image can be used; the first is {image.path}: {failed[image]}")
-        wanted = {stream: held for stream, held in zip(fitted, rows, strict=True) if stream in work.missing}
-        some_image = next(image for row, image in enumerate(images) if not image.box and row not in progress.failures)
-        costs = self._time(list(wanted), codebooks, some_image)
-        for stream, held in wanted.items():
-            self._judge(stream, held, roles, scratch, *costs[stream])
+        if fitted := [stream for stream in scratch.streams if stream not in not_fitted]:
+            self._describe_and_judge(scratch, books.failures(), fitted)
         scratch.delete()
+
+    def _note(self, failed: Failures) -> None:
+        """Keeps word of images that cannot be used, for a sweep that finds all cells finished."""
+        self._failures |= failed
+        self._work.cache.put_json(self._failures_key, [[*image, reason] for image, reason in self._failures.items()])
 
     def _fit(self, scratch: Scratch, books: Codebooks) -> dict[Stream, str]:
         vlads = [stream for stream in scratch.streams if stream.encoding == "vlad"]
         if not vlads:
             return {}
         layers = dict.fromkeys(stream.layer for stream in vlads)
-        self._at("features for the codebooks")
+        self._at("codebooks")
         self._meter.skip("images", books.progress.done * self._forecast.sampling)
         for stream in filter(books.is_fitted, vlads):
             self._meter.skip("codebooks", self._forecast.codebook(stream))
@@ -93,11 +84,32 @@ class SizeSweep:
             self._meter.advance("images", images * self._forecast.sampling)
 
         def codebook_done(stream: Stream) -> None:
-            self._at(f"codebook of {stream.layer}")
             self._meter.advance("codebooks", self._forecast.codebook(stream))
 
         shapes = [self._work.limits.samples(layer) for layer in layers]
         return books.fit(lambda: self._extractor(vlads), shapes, image_done, codebook_done)
+
+    def _describe_and_judge(self, scratch: Scratch, failed: dict[int, str], fitted: list[Stream]) -> None:
+        work = self._work
+        codebooks = {stream: np.load(scratch.codebook(stream)) for stream in fitted if stream.encoding == "vlad"}
+        images, roles = self._task.described(failed)
+        progress = Progress(scratch.path("descriptors.json"))
+        shapes = [(len(images), work.limits.length(stream)) for stream in fitted]
+        rows = dict(zip(fitted, scratch.arrays("rows", shapes), strict=True))
+        self._describe(images, progress, rows, codebooks)
+        self._note({images[row]: reason for row, reason in progress.failures.items()})
+        roles = roles.without(progress.failures)
+        if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
+            first = min(progress.failures)
+            raise ConfigError(
+                f"no query or no database image can be used; the first is {images[first].path}: "
+                f"{progress.failures[first]}"
+            )
+        some_image = next(image for row, image in enumerate(images) if not image.box and row not in progress.failures)
+        wanted = [stream for stream in fitted if stream in work.missing]
+        costs = self._time(wanted, codebooks, some_image)
+        for stream in wanted:
+            self._judge(stream, rows[stream], roles, scratch, *costs[stream])
 
     def _describe(
         self, images: list[Query], progress: Progress, rows: dict[Stream, Mapped], codebooks: dict[Stream, Floats]
