@@ -22,11 +22,11 @@ def cell(setting: Setting, values: npt.ArrayLike, protocols: Sequence[str] = ("o
     quality = Quality(score, of_queries, float((ranks == 1).mean()), ranks)
     top = np.full((len(of_queries), 5), -1)
     top[:, :2] = [[0, 1]] * len(of_queries)
-    return Cell(setting, dict.fromkeys(protocols, quality), setting.dim or 2048, ms, 1.0, top)
+    return Cell(setting, dict.fromkeys(protocols, quality), setting.dim or 2048, 4096, ms, 1.0, top)
 
 
 def impossible(setting: Setting, reason: str = "more dimensions than images to fit on") -> Cell:
-    return Cell(setting, {}, 0, NAN, NAN, np.zeros((0, 5), np.int64), reason)
+    return Cell(setting, {}, 0, 0, NAN, NAN, np.zeros((0, 5), np.int64), reason)
 
 
 def study(cells: Sequence[Cell], queries: int, protocols: Sequence[str] = ("only",), proxy: bool = False) -> Study:

@@ -83,7 +83,7 @@ def test_several_protocols_are_columns_and_the_first_chooses(tmp_path: Path) -> 
     page = report(tmp_path, made)
     assert "chosen by the protocol “medium”" in text(page)
     assert "mAP, hard" in page
-    assert len(rows(page)[0]) == 14
+    assert len(rows(page)[0]) == 15
 
 
 def test_a_proxy_is_called_one(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def load_backbone(config: EncoderConfig) -> Backbone:
       WeightsError: the weights cannot be had.
     """
     network = load_network(config.backbone, config.weights)
+    preprocessing = find_preprocessing(config)
+    layer, output = find_layer(network, config.backbone, config.layer)
+    model = keras.Model(network.inputs[0], output)
+    compute_in(config.precision, model)
+    check_input_size(model, config)
+    return Backbone(model, layer, preprocessing, weights_digest(model))
+
+
+def find_preprocessing(config: EncoderConfig) -> Preprocessing:
+    """How a network's pixels must be scaled: as the configuration says, else as is known of the network.
+
+    Raises:
+      ConfigError: neither tells.
+    """
     named = NAMED.get(config.backbone)
     preprocessing = config.preprocessing or (named.preprocessing if named else None)
     if preprocessing is None:
@@ -88,11 +102,7 @@ def load_backbone(config: EncoderConfig) -> Backbone:
             f"preprocessing must be given for {config.backbone}: one of caffe, tf, torch, none; "
             "it is how the network's training scaled its pixels"
         )
-    layer, output = find_layer(network, config.backbone, config.layer)
-    model = keras.Model(network.inputs[0], output)
-    compute_in(config.precision, model)
-    check_input_size(model, config)
-    return Backbone(model, layer, preprocessing, weights_digest(model))
+    return preprocessing
 
 
 def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from tfvlad.errors import ConfigError
 from tfvlad_kernels import cluster_sums
 
 Floats = npt.NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
 
 _FEATURES_PER_IMAGE = 32  # at least, so that a sample of many images needs a bounded number of forward passes
 _SEEDING_SAMPLES = 64  # per centroid: enough for k-means++, whose cost grows with them
@@ -60,8 +63,8 @@ def draw(position: int, features: int, share: int, seed: int) -> npt.NDArray[np.
     return np.sort(np.random.default_rng((seed, position)).permutation(features)[:share])
 
 
-def bounded(drawn: Floats, samples: int, seed: int) -> Floats:
-    """Leaves at most `samples` of the features drawn from all images, in the images' order."""
+def bounded(drawn: npt.NDArray[T], samples: int, seed: int) -> npt.NDArray[T]:
+    """Leaves at most `samples` of the features drawn from all images, or of their places, in the images' order."""
     if len(drawn) <= samples:
         return drawn
     keep = np.random.default_rng(seed).permutation(len(drawn))[:samples]

@@ -71,8 +71,9 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
     spanned = int(np.sum(variances > _NO_VARIANCE * variances[0]))
     if spanned < dim:
         raise ConfigError(
-            f"dim={dim} is too large: the images to fit on differ in only {spanned} directions (are there copies "
-            f"among them?); give more images, or dim of {spanned} at most"
+            f"dim={dim} is too large: {len(vlads)} images with {vlads.shape[1]} numbers each differ in only {spanned} "
+            "directions (a copy adds none, nor does a number that is the same in all); give more images, or dim of "
+            f"{spanned} at most"
         )
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1, keepdims=True), axis=1)
     components = components * np.sign(largest)  # of the two directions of an axis, always the same one

@@ -22,6 +22,10 @@ FIT = (
 INDEX = "index --images {photos} --index {new} --encoder {encoder}"
 SEARCH = "search --index {index} {query}"
 EVALUATE = "evaluate --index {index} --queries {queries}"
+COPIES = (
+    "sweep --images {photos} --output {new} --backbone {network} --preprocessing tf --layers second --image_sizes 64 "
+    "--clusters 4 --dims 4"
+)
 SWEEP = (
     "sweep --images {photos} --queries {queries} --output {new} --backbone {network} --preprocessing tf "
     "--layers second --image_sizes 64 --clusters 4 --dims 4"
@@ -204,6 +208,13 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SWEEP} --layers=third", "layer 'third' is not there"),
         (f"{SWEEP} --layers=fire*", "layers: nothing in {network} matches 'fire*'; see `tfvlad layers`"),
         (f"{SWEEP} --layers=", "layers must name one at least"),
+        (f"{SWEEP} --dims=8,9", "no setting is possible; the first: PCA of 8 images gives 7 dimensions at most"),
+        (f"{SWEEP} --clusters=600", "the first: 512 local features of the images to fit on do not make 600 clusters"),
+        # The same before altered copies are drawn.
+        (f"{COPIES} --layers=third", "layer 'third' is not there"),
+        (f"{COPIES} --encodings=fc", "no layer with (batch, features) before its last one, so no fc"),
+        (f"{COPIES} --dims=8", "no setting is possible; the first: PCA of 8 images gives 7 dimensions at most"),
+        (f"{COPIES} --fit_on={{bad}}/nowhere", "{bad}/nowhere is not a folder"),
         (
             f"{SWEEP} --dims=4,some",
             "--dims must be whole numbers from 0, with commas between them, or full, got 'some'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
+
+from tfvlad.writer_lock import sole_writer
 
 WRITTEN = {"cells", "writer.lock", "results.csv", "results.json", "report.html"}
 
@@ -40,7 +43,9 @@ def test_a_table_files_and_a_report(
     assert {(row.split()[0], row.split()[2]) for row in rows[:16]} == {
         (layer, encoding) for layer in ("first", "second") for encoding in ("vlad", "mean")
     }
-    assert "Intermediate layers beat the last one: " in rows[17]
+    assert rows[17] == "Intermediate layers beat the last one"  # each claim once, its comparisons beneath
+    assert re.match(r"  [+-]\d\.\d{3} \([+-].* to [+-].*\) (holds|does not hold|cannot be told .*): The best", rows[18])
+    assert len([row for row in rows[17:] if row == "VLAD beats pooling"]) == 1
     assert rows[-1] == f"{out}/report.html shows the study"
     assert names(out) == WRITTEN | {"best.flags"}
 
@@ -164,3 +169,26 @@ def test_a_folder_of_others_is_not_written_to(
     (tmp_path / "also" / "results.csv").touch()
     assert "also is not of an earlier sweep" in refusal(command(*line, "--output", tmp_path / "also"))
     assert names(tmp_path / "mine") | names(tmp_path / "also") == {"thesis.txt", "results.csv"}
+
+
+def test_much_disk_is_announced(
+    command: Command, tried: list[str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfvlad.commands.sweep._MUCH_DISK", 1)
+    line = [*tried, "--images", photos, "--output", tmp_path / "out", "--format=json"]
+    swept = command(*line)
+    assert swept.status == 0
+    assert re.fullmatch(
+        rf"While it is at work, the sweep keeps up to 0\.\d MB in {tmp_path}/out, where [\d.]+ [GM]B are free, "
+        r"and takes about \d+\.\d [GM]B of memory\n",
+        swept.err,
+    )
+    assert command(*line).err == ""  # all cells are there
+
+
+def test_a_sweep_at_work_keeps_others_out(command: Command, tried: list[str], photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    with sole_writer(str(tmp_path)):
+        said = refusal(command(*tried, "--images", photos, "--output", tmp_path))
+    assert "is being written to already" in said
+    assert not (tmp_path / "queries").exists()

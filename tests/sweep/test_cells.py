@@ -111,9 +111,9 @@ def test_what_is_not_possible_says_why(dataset: Dataset, config: tfvlad.EncoderC
     few = dataclasses.replace(config, codebook_samples=100)
     study, _ = sweep(dataset, tmp_path / "out", grid, few)
     why = {cell.setting: cell.impossible for cell in study.cells}
-    assert "12 images and VLADs of 32 dimensions give 11 at most" in why[Setting(64, "second", "vlad", 4, 20)]
+    assert why[Setting(64, "second", "vlad", 4, 20)] == "PCA of 12 images gives 11 dimensions at most"
     assert why[Setting(64, "second", "vlad", 4, 2)] == ""
-    assert "12 images" in why[Setting(64, "second", "mean", 0, 20)]
+    assert why[Setting(64, "second", "mean", 0, 20)] == "the whole descriptor has only 8 dimensions"
     for cell in study.cells:
         assert bool(cell.impossible) == (cell.qualities == {})
     again, _ = sweep(dataset, tmp_path / "out", grid, few)
@@ -126,7 +126,7 @@ def test_more_clusters_than_features_are_not_possible(
     study, _ = sweep(dataset, tmp_path / "out", Grid(("second",), (8,), (4, 50), (0,)), config)
     few, many = study.cells
     assert (few.impossible, few.size) == ("", 32)
-    assert many.impossible.startswith("clusters=50 is too many for 12 local features")
+    assert many.impossible == "12 local features of the images to fit on do not make 50 clusters"
 
 
 def test_a_query_may_be_a_part_of_its_image_and_files_that_are_none_are_told(
@@ -174,3 +174,20 @@ def test_images_of_which_none_can_be_used_end_the_sweep(
     only = dataclasses.replace(dataset, queries=[Query(str(broken))] * 12)
     with pytest.raises(tfvlad.ConfigError, match=r"no query or no database image can be used; the first is .*broken"):
         sweep(only, tmp_path / "out", Grid(("first",), (64,), (4,), (0,)), config)
+
+
+def test_images_that_give_too_few_features_are_found_out_on_the_way(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    """Numbers of files do not tell: eleven of twelve cannot be used, and one has one cell."""
+    fit_on = [dataset.database[0].path]
+    for number in range(11):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no picture")
+        fit_on.append(str(tmp_path / f"{number}.jpg"))
+    study, failures = sweep(dataset, tmp_path / "out", Grid(("second",), (8,), (4,), (0,)), config, fit_on)
+    assert [cell.impossible for cell in study.cells] == [
+        "clusters=4 is too many for 1 local features; give more images"
+    ]
+    assert len(failures) == 11
+    again, still = sweep(dataset, tmp_path / "out", Grid(("second",), (8,), (4,), (0,)), config, fit_on)
+    assert ([cell.impossible for cell in again.cells], still) == ([study.cells[0].impossible], failures)

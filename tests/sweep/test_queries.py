@@ -10,8 +10,9 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.datasets import DatabaseImage, Dataset
-from tfvlad.sweep import Grid, self_retrieval, sweep
+from tfvlad.sweep import Grid, Sweep, self_retrieval
 from tfvlad.sweep.queries import alter
+from tfvlad.writer_lock import sole_writer
 
 
 def copies(database: list[DatabaseImage], folder: Path, count: int = 5, seed: int = 0) -> Dataset:
@@ -73,7 +74,22 @@ def test_files_that_cannot_be_read_are_passed_over(database: list[DatabaseImage]
 def test_copies_find_their_originals(
     database: list[DatabaseImage], config: tfvlad.EncoderConfig, tmp_path: Path
 ) -> None:
-    dataset = copies(database, tmp_path / "copies", count=12)
-    study, _ = sweep(dataset, tmp_path / "out", Grid(("first",), (64,), (8,), (0,)), config, proxy=True)
-    assert study.proxy
+    grid = Grid(("first",), (64,), (8,), (0,))
+    study, _ = Sweep(grid, config).run_on_copies(database, 12, tmp_path, "blots")
+    assert (study.proxy, study.name, len(study.queries)) == (True, "blots", 12)
     assert study.cells[0].qualities["all"].score > 0.5  # by chance: (1 + 1/2 + ... + 1/12) / 12 = 0.26
+
+
+def test_one_image_says_nothing(database: list[DatabaseImage], config: tfvlad.EncoderConfig, tmp_path: Path) -> None:
+    with pytest.raises(tfvlad.ConfigError, match="one image alone is found by every setting"):
+        Sweep(Grid(("first",), (64,), (8,), (0,)), config).run_on_copies(database[:1], 1, tmp_path / "out", "one")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_sweep_at_work_keeps_its_copies(
+    database: list[DatabaseImage], config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    drawn = contents(copies(database, tmp_path / "queries"))
+    with sole_writer(str(tmp_path)), pytest.raises(tfvlad.ArtifactError, match="being written to already"):
+        Sweep(Grid(("first",), (64,), (8,), (0,)), config).run_on_copies(database, 12, tmp_path, "blots", seed=1)
+    assert contents(copies(database, tmp_path / "queries")) == drawn

@@ -112,9 +112,9 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     judged: list[Any] = []
     judge_dims = size.judge_dims
 
-    def judge(rows: Any, roles: Any, dataset: Any, dims: list[int], seed: int) -> Any:
+    def judge(rows: Any, roles: Any, dataset: Any, dims: list[int], *others: Any) -> Any:
         judged.append((rows.shape[1], dims))
-        return judge_dims(rows, roles, dataset, dims, seed)
+        return judge_dims(rows, roles, dataset, dims, *others)
 
     monkeypatch.setattr(size, "judge_dims", judge)
     again, _ = sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)

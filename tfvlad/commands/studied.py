@@ -34,26 +34,12 @@ def given_dataset(values: flags.FlagValues) -> Dataset | None:
     if folder and ":" in folder and not os.path.isdir(folder):
         raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
     searched = values.images or [folder]
-    database = _database(searched)
+    database = database_images(searched)
     queries = values.queries or folder
     if not queries:
         return None
     asked = plain_folder(queries, database, values.ground_truth)
-    return dataclasses.replace(asked, name=" in ".join(dict.fromkeys([_title([queries]), _title(searched)])))
-
-
-def altered_copies(values: flags.FlagValues) -> Dataset:
-    """The images, and altered copies of them as queries.
-
-    Raises:
-      ConfigError: no image can be read.
-    """
-    from tfvlad.sweep import self_retrieval  # imports TensorFlow, for which no refusal should wait
-
-    os.makedirs(os.path.join(values.output, "cells"), exist_ok=True)  # a sweep's folder has them from the first
-    copies = os.path.join(values.output, "queries")
-    database = _database(values.images)
-    return self_retrieval(database, values.proxy_queries, copies, values.seed, _title(values.images), values.max_pixels)
+    return dataclasses.replace(asked, name=" in ".join(dict.fromkeys([title([queries]), title(searched)])))
 
 
 def unique_images(folders: Iterable[str]) -> list[str]:
@@ -65,11 +51,17 @@ def unique_images(folders: Iterable[str]) -> list[str]:
     return list(_located(folders))
 
 
-def _title(folders: Iterable[str]) -> str:
+def title(folders: Iterable[str]) -> str:
+    """The name of a study of folders."""
     return ", ".join(os.path.basename(os.path.abspath(folder)) for folder in folders)
 
 
-def _database(folders: Iterable[str]) -> list[DatabaseImage]:
+def database_images(folders: Iterable[str]) -> list[DatabaseImage]:
+    """The images of folders, each with its place as id.
+
+    Raises:
+      ConfigError: see `unique_images`.
+    """
     located = enumerate(_located(folders).items())
     return [DatabaseImage(os.path.relpath(path, root), path, number) for number, (path, root) in located]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfvlad.commands.failures import report_failures
-from tfvlad.commands.studied import altered_copies, given_dataset, unique_images
-from tfvlad.commands.sweep_figures import as_json, as_lines, as_rows
+from tfvlad.commands.studied import database_images, given_dataset, title, unique_images
+from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.commands.sweep_output import check_output, write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
@@ -18,9 +20,13 @@ from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
 
+if TYPE_CHECKING:
+    from tfvlad.sweep import Needs, Study
+
 OPERANDS = ""
 
 _SHOWN = 20  # settings in the table, the best; the files have all
+_MUCH_DISK, _MUCH_MEMORY = 1e9, 4e9  # bytes; what a sweep takes less than is not worth a word
 
 
 def define(values: flags.FlagValues) -> None:
@@ -43,26 +49,49 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
     dataset = given_dataset(values)
-    from tfvlad.sweep import sweep  # imports TensorFlow, for which no refusal should wait
+    from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
-    study, failures = sweep(
-        dataset or altered_copies(values),
-        values.output,
-        grid,
-        config,
-        fit_on,
-        values.seed,
-        proxy=dataset is None,
-    )
+    sweep = Sweep(grid, config)
+
+    def tell(needs: Needs) -> None:
+        _tell(needs, values.output)
+
+    if dataset is not None:
+        study, failures = sweep.run(dataset, values.output, fit_on, values.seed, tell)
+    else:
+        images, name = database_images(values.images), title(values.images)
+        study, failures = sweep.run_on_copies(
+            images, values.proxy_queries, values.output, name, fit_on, values.seed, tell
+        )
     folders = values.fit_on or values.images or [split_name(values.dataset)[1]]
     with writing(values.output):
         write_outputs(study, values.output, folders, failures)
     if values.format == "json":
         print(json.dumps(as_json(study, failures), indent=2))
     else:
-        head, rows = as_rows(study)
-        print(table(head, rows[:_SHOWN]))
-        if len(rows) > _SHOWN:
-            print(f"... and {len(rows) - _SHOWN} more in {os.path.join(values.output, 'results.csv')}")
-        print("", *as_lines(study), f"{os.path.join(values.output, 'report.html')} shows the study", sep="\n")
+        _show(study, values.output)
     return report_failures(failures)
+
+
+def _tell(needs: Needs, folder: str) -> None:
+    """Says what the sweep takes, where that is much."""
+    from tfvlad.sweep.needs import in_words
+
+    if needs.disk >= _MUCH_DISK or needs.memory >= _MUCH_MEMORY:
+        print(
+            f"While it is at work, the sweep keeps up to {in_words(needs.disk)} in {folder}, where "
+            f"{in_words(needs.free)} are free, and takes about {in_words(needs.memory)} of memory",
+            file=sys.stderr,
+        )
+
+
+def _show(study: Study, folder: str) -> None:
+    """Prints the best settings, why some were not possible, and the claims."""
+    head, rows = as_rows(study)
+    print(table(head, rows[:_SHOWN]))
+    if len(rows) > _SHOWN:
+        print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
+    for lines in (as_reasons(study), as_lines(study)):
+        for number, line in enumerate(lines):
+            print(line if number else f"\n{line}")
+    print(f"\n{os.path.join(folder, 'report.html')} shows the study")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tfvlad.sweep.cells import or_null
-from tfvlad.sweep.choice import ranked
+from tfvlad.sweep.choice import described, ranked
 from tfvlad.sweep.findings import findings
 from tfvlad.sweep.results import Cell, Study
 from tfvlad.sweep.statistics import intervals
@@ -32,17 +34,33 @@ def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
                 if quality is None
                 else [_shown(quality["score"]), _span(quality["interval"]), _shown(quality["recall_at_1"])]
             )
-        cost = figures["network_ms"] + figures["encoding_ms"]
-        rows.append([*row, f"{cost:.1f}" if not figures["impossible"] else "-", str(figures["bytes_per_image"] or "-")])
-    return [*head, "ms/image", "bytes"], rows
+        if figures["impossible"]:
+            rows.append([*row, "-", "-", "-"])
+        else:
+            ms, size = figures["network_ms"] + figures["encoding_ms"], figures["bytes_per_image"]
+            rows.append([*row, f"{ms:.1f}", str(size), f"{figures['encoder_bytes'] / 1e6:.1f}"])
+    return [*head, "ms/image", "bytes/image", "encoder MB"], rows
 
 
 def as_lines(study: Study) -> Iterator[str]:
-    """The paper's claims, each comparison with its verdict and beneath it the figure."""
-    for finding in findings(study):
-        mean, low, high = finding.difference
-        yield f"{finding.claim}: {finding.verdict}"
-        yield f"  {mean:+.3f} ({low:+.3f} to {high:+.3f}) {finding.comparison}"
+    """The paper's claims, and beneath each its comparisons with figure and verdict."""
+    for claim, compared in itertools.groupby(findings(study), lambda finding: finding.claim):
+        yield claim
+        for finding in compared:
+            mean, low, high = finding.difference
+            figures = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" if not math.isnan(low) else "too few queries;"
+            yield f"  {figures} {finding.verdict}: {finding.comparison}"
+
+
+def as_reasons(study: Study) -> Iterator[str]:
+    """Why settings were not possible: each reason with one of them."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in study.cells:
+        if cell.impossible:
+            cells.setdefault(cell.impossible, []).append(cell)
+    for reason, alike in cells.items():
+        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        yield f"not possible: {described(alike[0].setting)}{more}: {reason}"
 
 
 def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -79,11 +97,11 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
 
 def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
     """The head and the rows of a table for programs: one row for each setting and protocol."""
-    head = ["image_size", "layer", "encoding", "clusters", "dim", "size", "bytes_per_image", "network_ms"]
-    head += ["encoding_ms", "impossible", "protocol", study.measure, "low", "high", "recall_at_1"]
+    head = ["image_size", "layer", "encoding", "clusters", "dim", "size", "bytes_per_image", "encoder_bytes"]
+    head += ["network_ms", "encoding_ms", "impossible", "protocol", study.measure, "low", "high", "recall_at_1"]
     rows = []
     for figures in _figures(study):
-        setting = [figures[name] for name in head[:10]]
+        setting = [figures[name] for name in head[:11]]
         for protocol, quality in figures["protocols"].items() or [("", None)]:
             values = [quality["score"], *quality["interval"], quality["recall_at_1"]] if quality else [None] * 4
             rows.append([*setting, protocol, *values])
@@ -101,6 +119,7 @@ def _figures(study: Study) -> Iterator[dict[str, Any]]:
             **vars(cell.setting),
             "size": cell.size,
             "bytes_per_image": cell.bytes_per_image,
+            "encoder_bytes": cell.encoder_bytes,
             "network_ms": cell.network_ms,
             "encoding_ms": cell.encoding_ms,
             "impossible": cell.impossible,

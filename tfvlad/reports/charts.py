@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 WIDTH = 480  # of a chart, in the units of its view box; the page scales it
 PLOT = (60.0, 22.0, 404.0, 264.0)  # left, top, width, height of the plot in it
-TICK_WIDTH = 7.0  # of a character of the axes' labels
+TICK_WIDTH = 8.0  # of a character of the axes' labels
 LABELS = 24  # names along an axis at most; beyond, every second, third, ...
 TICKS_APART = 0.09  # of a logarithmic axis, at least
 ROOM = 16.0  # between the numbers of marks

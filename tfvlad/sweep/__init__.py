@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfvlad.sweep.needs import Needs
     from tfvlad.sweep.plan import Grid
     from tfvlad.sweep.queries import self_retrieval
     from tfvlad.sweep.results import Cell, Quality, Setting, Study
-    from tfvlad.sweep.run import sweep
+    from tfvlad.sweep.run import Sweep, sweep
 
-__all__ = ["Cell", "Grid", "Quality", "Setting", "Study", "self_retrieval", "sweep"]
+__all__ = ["Cell", "Grid", "Needs", "Quality", "Setting", "Study", "Sweep", "self_retrieval", "sweep"]
 
-_HOME = {"Grid": "plan", "self_retrieval": "queries", "sweep": "run"}
+_HOME = {"Grid": "plan", "Needs": "needs", "Sweep": "run", "self_retrieval": "queries", "sweep": "run"}
 
 
 def __getattr__(name: str) -> Any:

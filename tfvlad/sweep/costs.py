@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,39 +24,40 @@ _RUNS = 5
 _SECONDS = 1.0  # spent on one stage, beyond its first run
 
 
-def network_ms(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, float]:
-    """Milliseconds per image that the network takes up to each layer.
+def milliseconds(
+    network: Network,
+    streams: Sequence[Stream],
+    images: Tensor,
+    codebooks: Mapping[Stream, Floats],
+    config: EncoderConfig,
+) -> dict[Stream, tuple[float, float]]:
+    """What an image takes: the network up to a layer, and from there to descriptors of a kind, before any whitening.
 
     Args:
       network: any.
-      layers: those to measure.
+      streams: descriptors of one layer.
       images: (B, H, W, 3) float32, prepared.
+      codebooks: of the VLADs.
+      config: settings of the VLADs.
     """
-
-    def up_to(layer: str) -> Callable[[], Any]:
-        model = network.cut([layer])
-        run = tf.function(lambda images: outputs_of(model, images)[0])
-        return lambda: np.asarray(run(images))
-
-    return {layer: _milliseconds(up_to(layer), len(images)) for layer in layers}
-
-
-def encoding_ms(
-    network: Network, streams: Sequence[Stream], images: Tensor, codebooks: dict[Stream, Floats], config: EncoderConfig
-) -> dict[Stream, float]:
-    """Milliseconds per image that it takes from a layer's output to a descriptor, before any whitening."""
-    layers = list(dict.fromkeys(stream.layer for stream in streams))
-    outputs = dict(zip(layers, outputs_of(network.cut(layers), images), strict=True))
+    model = network.cut([streams[0].layer])
+    run = _graph(lambda images: outputs_of(model, images)[0], images)
+    output = run(images)
 
     def encode(stream: Stream) -> Callable[[], Any]:
-        output = outputs[stream.layer]
         if stream.encoding != "vlad":
-            pooled = tf.function(lambda output: pool(output, stream.encoding))
+            pooled = _graph(lambda output: pool(output, stream.encoding), output)
             return lambda: np.asarray(pooled(output))
-        local, codebook = tf.function(LocalFeatures(dtype="float32")), codebooks[stream]
+        local, codebook = _graph(LocalFeatures(dtype="float32"), output), codebooks[stream]
         return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
 
-    return {stream: _milliseconds(encode(stream), len(images)) for stream in streams}
+    network_ms = _milliseconds(lambda: np.asarray(run(images)), len(images))
+    return {stream: (network_ms, _milliseconds(encode(stream), len(images))) for stream in streams}
+
+
+def _graph(work: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """A graph function for one shape; concrete, as TensorFlow warns of the tracing of many that it could reuse."""
+    return tf.function(work).get_concrete_function(tf.TensorSpec(example.shape, example.dtype))  # type: ignore[no-any-return]
 
 
 def _milliseconds(work: Callable[[], Any], images: int) -> float:

@@ -71,10 +71,9 @@ class LayerExtractor:
             return features, vectors, tf.reduce_all(tf.math.is_finite(tf.stack(sums)), axis=0)
 
         self._pooled = list(pooled)
-        self._run = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
-        shapes = output_shapes(model, image_size, image_size) or []
-        most = _BATCH_BYTES // max(1, 4 * sum(math.prod(shape) for shape in shapes))
-        self.batch = int(np.clip(min(_BATCH_PIXELS // image_size**2, most), 1, _LARGEST_BATCH))
+        images = tf.TensorSpec((None, None, None, 3), tf.float32)
+        self._run = tf.function(extract).get_concrete_function(images)
+        self.batch, _ = batch_shape(output_shapes(model, image_size, image_size) or [], image_size)
         self.loader = loader
         self._model = model
         self._gives_all: dict[tuple[int, int], bool] = {}
@@ -119,6 +118,18 @@ class LayerExtractor:
                 {layer: np.asarray(values)[kept] for layer, values in features.items()},
                 {key: np.asarray(values)[kept] for key, values in zip(self._pooled, vectors, strict=True)},
             )
+
+
+def batch_shape(shapes: Iterable[tuple[int, ...]], image_size: int) -> tuple[int, int]:
+    """How many images of `image_size` pixels a forward pass takes, and the bytes of the outputs of so many.
+
+    Args:
+      shapes: of each layer's output for one image.
+      image_size: pixels.
+    """
+    size = max(1, 4 * sum(math.prod(shape) for shape in shapes))
+    batch = int(np.clip(min(_BATCH_PIXELS // image_size**2, _BATCH_BYTES // size), 1, _LARGEST_BATCH))
+    return batch, batch * size
 
 
 def pool(output: Tensor, encoding: str) -> Tensor:

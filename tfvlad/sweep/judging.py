@@ -13,14 +13,12 @@ import numpy.typing as npt
 from tfvlad.datasets import Dataset
 from tfvlad.errors import ConfigError
 from tfvlad.ranking import block_size, rank_exactly
-from tfvlad.sweep.results import Quality
-from tfvlad.sweep.roles import Roles
+from tfvlad.sweep.results import SHOWN, Quality
+from tfvlad.sweep.roles import Roles, Rows
 from tfvlad.whitening import Whitening, fit_whitening
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
-
-SHOWN = 5  # hits that a cell keeps of each query
 
 _BLOCK_VALUES = 1 << 24  # of descriptors, or of rankings, that are held at a time
 _SMALLEST_NORM = 1e-12
@@ -41,7 +39,14 @@ class Judged:
     whitening_ms: float
 
 
-def judge_dims(rows: Floats, roles: Roles, dataset: Dataset, dims: Sequence[int], seed: int) -> dict[int, Judged | str]:
+def judge_dims(
+    rows: Floats,
+    roles: Roles,
+    dataset: Dataset,
+    dims: Sequence[int],
+    seed: int,
+    on_disk: Callable[[tuple[int, ...]], Floats],
+) -> dict[int, Judged | str]:
     """Judges descriptors with each number of dimensions.
 
     The whitening is fitted once, with the most dimensions that are possible; fewer are the first of those, scaled to
@@ -53,6 +58,7 @@ def judge_dims(rows: Floats, roles: Roles, dataset: Dataset, dims: Sequence[int]
       dataset: queries, database and right answers.
       dims: dimensions to leave; 0 is the whole, unwhitened descriptor.
       seed: of the randomised SVD.
+      on_disk: makes an array of a shape, for what would not fit into memory.
 
     Returns:
       Number of dimensions -> what it gives, or why it is not possible.
@@ -63,12 +69,13 @@ def judge_dims(rows: Floats, roles: Roles, dataset: Dataset, dims: Sequence[int]
     for dim in sorted(dims, reverse=True):
         if dim and whitened is None:
             try:
-                whitening = fit_whitening(np.asarray(rows[roles.fit]), dim, seed)
+                whitening = fit_whitening(_taken(rows, roles.fit), dim, seed)
             except ConfigError as error:
                 judged[dim] = str(error)
                 continue
             start = time.perf_counter()
-            whitened = _project(rows, whitening)
+            whitened = on_disk((len(rows), dim))
+            _project(rows, whitening, whitened)
             whitening_ms = (time.perf_counter() - start) / max(1, len(rows)) / dim * 1e3
         vectors = rows if whitened is None or not dim else whitened[:, :dim]
         normalise = _unit_length if dim else np.asarray
@@ -76,14 +83,18 @@ def judge_dims(rows: Floats, roles: Roles, dataset: Dataset, dims: Sequence[int]
     return judged
 
 
-def _project(rows: Floats, whitening: Whitening) -> Floats:
+def _taken(rows: Floats, places: Rows) -> Floats:
+    """Some of the rows; not copied where they are the first ones, as they are unless images failed."""
+    first = np.array_equal(places, np.arange(len(places)))
+    return np.asarray(rows[: len(places)] if first else rows[places])
+
+
+def _project(rows: Floats, whitening: Whitening, projected: Floats) -> None:
     """(n, D) -> (n, dim), whitened, not yet of unit length."""
     projection, offset = whitening.folded()
-    projected = np.empty((len(rows), whitening.dim), np.float32)
     step = max(1, _BLOCK_VALUES // rows.shape[1])
     for start in range(0, len(rows), step):
         projected[start : start + step] = rows[start : start + step] @ projection - offset
-    return projected
 
 
 def _unit_length(vectors: Floats) -> Floats:

@@ -14,7 +14,7 @@ from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
 from tfvlad.weights import weights_digest
 
-_VERSION = 1  # raised whenever the same settings give other cells
+_VERSION = 2  # raised whenever the same settings give other cells
 
 
 class Keys:

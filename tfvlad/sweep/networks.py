@@ -9,7 +9,15 @@ from typing import Any
 
 import keras
 
-from tfvlad.backbones import NAMED, check_input_size, compute_in, find_layer, load_network, map_layers
+from tfvlad.backbones import (
+    NAMED,
+    check_input_size,
+    compute_in,
+    find_layer,
+    find_preprocessing,
+    load_network,
+    map_layers,
+)
 from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
 from tfvlad.weights import build_with_weights, weights_digest
@@ -76,13 +84,7 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
       ConfigError: the network or a setting does not exist or does not fit.
       WeightsError: the weights cannot be had.
     """
-    named = NAMED.get(config.backbone)
-    preprocessing = config.preprocessing or (named.preprocessing if named else None)
-    if preprocessing is None:
-        raise ConfigError(
-            f"preprocessing must be given for {config.backbone}: one of caffe, tf, torch, none; "
-            "it is how the network's training scaled its pixels"
-        )
+    preprocessing = find_preprocessing(config)
     if with_fc:
         _check_fc(config, image_sizes)
     loaded: dict[bool, Network] = {}

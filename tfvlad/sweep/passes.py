@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm
-
 from tfvlad.crops import read_crop
 from tfvlad.datasets import Query
 from tfvlad.engines import overlapped
 from tfvlad.errors import ImageError
 from tfvlad.images import Source
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
-from tfvlad.sweep.scratch import Progress
-
-Floats = npt.NDArray[np.float32]
+from tfvlad.sweep.scratch import Mapped, Progress
 
 
 def run_pass(
     extractor: LayerExtractor,
     images: Sequence[Query],
     progress: Progress,
-    arrays: Sequence[Floats],
+    held: Mapped,
     store: Callable[[list[int], LayerBatch], None],
     max_pixels: int,
-    title: str,
+    advance: Callable[[int], None],
 ) -> None:
     """Extracts images from the first that is not done; decoding, the network and `store` are at work at once.
 
@@ -34,10 +28,10 @@ def run_pass(
       extractor: runs the network.
       images: all of the pass's.
       progress: where the pass is; failures of images are noted there.
-      arrays: what `store` writes to.
+      held: an array of the file that `store` writes to.
       store: takes a batch, with its positions in `images`.
       max_pixels: see `tfvlad.EncoderConfig`.
-      title: of the progress bar.
+      advance: is told of so many more images that are done.
     """
     first = progress.done
     reasons: dict[int, str] = {}  # of boxes that could not be cut out
@@ -62,14 +56,15 @@ def run_pass(
             position = first + step[0]
             progress.failures[position] = reasons.get(position, step[1].reason)
         else:
-            progress.advance(first + step, arrays)
+            progress.advance(first + step, held)
         stopped = False
         return step if isinstance(step, int) else 0
 
-    with tqdm(None, title, len(images), initial=first, disable=None, delay=2, unit=" images") as bar:
-        try:
-            for done in overlapped(extractor.stream(sources()), take):
-                if done:
-                    bar.update(first + done - bar.n)
-        finally:
-            progress.save(arrays)
+    before = 0
+    try:
+        for done in overlapped(extractor.stream(sources()), take):
+            if done:
+                advance(done - before)
+                before = done
+    finally:
+        progress.save(held)

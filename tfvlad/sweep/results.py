@@ -12,6 +12,8 @@ from tfvlad.config import EncoderConfig
 
 Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
 
+SHOWN = 5  # hits that a cell keeps of each query
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Setting:
@@ -58,6 +60,8 @@ class Cell:
       setting: the point of the study.
       qualities: protocol -> quality; empty where the setting was not possible.
       size: length of the descriptor.
+      encoder_bytes: what an encoder of this setting holds beside its network: the codebook (K, C), and the whitening's
+        projection (D, dim) with its offset, all float32.
       network_ms: milliseconds per image that the network takes up to the layer, by itself.
       encoding_ms: milliseconds per image that the encoding and the whitening take.
       top: (Q, 5) int64, positions in `Study.database` of the first hits that are not junk; -1 beyond the last.
@@ -67,6 +71,7 @@ class Cell:
     setting: Setting
     qualities: dict[str, Quality]
     size: int
+    encoder_bytes: int
     network_ms: float
     encoding_ms: float
     top: npt.NDArray[np.int64]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ from tfvlad.errors import ConfigError
 from tfvlad.sweep.plan import Stream
 
 Floats = npt.NDArray[np.float32]
+Mapped = np.memmap[Any, np.dtype[np.float32]]  # an array in a file, or a part of one
 
 _PLAN = "plan.json"
 _SAVE_EVERY = 10.0  # seconds: what a killed sweep has to do again, at most
@@ -40,14 +44,14 @@ class Scratch:
         """
         self.folder = folder
         self.streams = list(streams)
-        plan = _read_json(self.path(_PLAN))
+        plan = read_json(self.path(_PLAN))
         if plan is not None and plan["key"] == key:
             before = [Stream(*stream) for stream in plan["streams"]]
             if set(streams) <= set(before):
                 self.streams = before
                 return
         self.delete()
-        _write_json(self.path(_PLAN), {"key": key, "streams": self.streams})
+        write_json(self.path(_PLAN), {"key": key, "streams": self.streams})
 
     def path(self, name: str) -> str:
         """Of a file in the folder."""
@@ -57,28 +61,37 @@ class Scratch:
         """Path of the codebook of a VLAD, (K, C) float32 in NumPy's format."""
         return self.path(f"codebook-{self.streams.index(stream)}.npy")
 
-    def rows(self, stream: Stream, count: int, size: int) -> Floats:
-        """The descriptors of a stream, (count, size), in a file; zeros where none is written yet."""
-        return self.array(f"rows-{self.streams.index(stream)}", (count, size))
+    def arrays(self, name: str, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:
+        """Arrays in one file, of the same shapes each time; zeros at first.
 
-    def array(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """An array in a file of its own, of the same shape each time; zeros at first.
+        Raises:
+          ConfigError: there is no space for them.
+        """
+        path = self.path(name)
+        values = sum(map(math.prod, shapes))
+        if not os.path.exists(path):
+            with open(path, "wb") as file:
+                try:
+                    _reserve(file, values)
+                except ConfigError:
+                    os.unlink(path)
+                    raise
+        return _split(np.memmap(path, np.float32, "r+", shape=(values,)), shapes)
+
+    def temporary(self, shape: tuple[int, ...]) -> Floats:
+        """An array on disk that goes with its last user.
 
         Raises:
           ConfigError: there is no space for it.
         """
-        path = self.path(name)
-        if 0 in shape:
-            return np.zeros(shape, np.float32)
-        if not os.path.exists(path):
-            size = 4 * int(np.prod(shape))
-            with open(path, "wb") as file:
-                try:
-                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk would end the process later on
-                except OSError as error:
-                    os.unlink(path)
-                    raise ConfigError(f"{path} cannot hold {size / 1e9:.1f} GB: {error.strerror}") from None
-        return np.memmap(path, np.float32, "r+", shape=shape)
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            _reserve(file, math.prod(shape))
+            return np.memmap(file, np.float32, "r+", shape=shape)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, where it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(name))
 
     def delete(self) -> None:
         """Deletes everything."""
@@ -95,34 +108,53 @@ class Progress:
 
     def __init__(self, path: str) -> None:
         """Takes up what was saved there."""
-        saved = _read_json(path) or {"done": 0, "failures": {}}
+        saved = read_json(path) or {"done": 0, "failures": {}}
         self.done: int = saved["done"]
         self.failures = {int(position): reason for position, reason in saved["failures"].items()}
         self._path = path
         self._saved = time.monotonic()
 
-    def advance(self, done: int, arrays: Sequence[Floats]) -> None:
+    def advance(self, done: int, held: Mapped) -> None:
         """Notes that so many are done; from time to time it saves."""
         self.done = done
         if time.monotonic() - self._saved >= _SAVE_EVERY:
-            self.save(arrays)
+            self.save(held)
 
-    def save(self, arrays: Sequence[Floats]) -> None:
-        """Writes first what the arrays hold, then how far that is."""
-        for array in arrays:
-            if isinstance(array, np.memmap):
-                array.flush()
-        _write_json(self._path, {"done": self.done, "failures": self.failures})
+    def save(self, held: Mapped) -> None:
+        """Writes first what the file of an array holds, then how far that is."""
+        held.flush()
+        write_json(self._path, {"done": self.done, "failures": self.failures})
         self._saved = time.monotonic()
 
 
-def _read_json(path: str) -> Any:
+def scratch_folder(folder: str) -> str:
+    """Where in an output folder the work at one image size lies while it is done."""
+    return os.path.join(folder, "scratch")
+
+
+def read_json(path: str) -> Any:
+    """What `write_json` wrote; None where it has not."""
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
         return json.load(file)
 
 
-def _write_json(path: str, value: Any) -> None:
+def write_json(path: str, value: Any) -> None:
+    """Writes a value, whole or not at all."""
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(value, file)
+
+
+def _reserve(file: IO[bytes], values: int) -> None:
+    """Takes the space of so many float32: a disk found full only when a mapped page is written ends the process."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, 4 * values)
+    except OSError as error:
+        raise ConfigError(f"{file.name} cannot hold {4 * values / 1e6:,.0f} MB: {error.strerror}") from None
+
+
+def _split(flat: Mapped, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts: list[Any] = np.split(flat, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
