@@ -78,15 +78,15 @@ compiles_to(
 
 
 def lanes_from(values: Floats, first: int, floor: float) -> int:
-    """Which of LANES values reach a floor: bit l says it of values[first + l]."""
-    reached = values[first : first + LANES] >= floor
+    """Which of LANES values are not below a floor, NaN among them: bit l says it of values[first + l]."""
+    reached = ~(values[first : first + LANES] < floor)
     return int(np.sum(reached << np.arange(LANES, dtype=np.int64)))
 
 
 def _generate_lanes_from(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     values = make_array(signature.args[0])(context, builder, args[0])
     lanes = load(builder, builder.gep(values.data, [args[1]]), _VECTOR)
-    reached = builder.fcmp_ordered(">=", lanes, splat(builder, args[2], _VECTOR))
+    reached = builder.fcmp_unordered(">=", lanes, splat(builder, args[2], _VECTOR))
     return builder.zext(builder.bitcast(reached, ir.IntType(LANES)), ir.IntType(64))
 
 

@@ -25,7 +25,7 @@ class Codebook(NamedTuple):
       centroids: (K, D) float32.
       panels: (P, D + 1, LANES) float32, the centroids, and below them -|c|²/2. Lanes without a centroid have -Inf
         there: they never win.
-      center: (D,) float32, the mean of the centroids.
+      center: (D,) float32, the mean of the centroids; zeros where screening does not pay.
       codes: (Q, G + 1, LANES) int32, the centroids in bytes as `multiply_panel` takes them; G is D / 4, rounded up. Q
         is P, or 0 where screening does not pay.
       terms: (6, Q * LANES) float32, from `encode_centroid`; -Inf for the scores of lanes without a centroid.

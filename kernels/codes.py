@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
 
 from tfvlad_kernels.emit import compiles_to
+from tfvlad_kernels.jit import CPU_FEATURES
 from tfvlad_kernels.microkernel import HALF_LANES, LANES, ROWS, Floats, Order, block_code
 
 Integers = npt.NDArray[np.int32]
 
-HAS_BYTE_PRODUCTS = "+avx512vnni" in get_host_cpu_features().split(",")
+HAS_BYTE_PRODUCTS = {"+avx512f", "+avx512vnni"} <= CPU_FEATURES
 DEEPEST = (2**31 - 1) // (255 * 127)  # 66,311
 _REGISTER = ir.VectorType(ir.IntType(32), 16)
 

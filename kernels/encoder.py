@@ -61,7 +61,7 @@ def encode_vlad(
     clusters, depth = codebook.centroids.shape
     rows, bounds = as_batch(features, depth)
     images = len(bounds) - 1
-    written = as_output(out, (images, clusters * depth))
+    written = as_output(out, (images, clusters * depth), rows, codebook.centroids)
     vlads = written.reshape(images, clusters, depth)
     finite = np.empty(images, np.bool_)
     threads = thread_count()

@@ -61,8 +61,8 @@ def as_power(power: float) -> float:
     return float(power)
 
 
-def as_output(out: Floats | None, shape: tuple[int, ...]) -> Floats:
-    """Returns what is to be written to: `out` itself, or a new array where there is none."""
+def as_output(out: Floats | None, shape: tuple[int, ...], *read: Floats) -> Floats:
+    """Returns what is to be written to, apart from what is read: `out` itself, or a new array where there is none."""
     if out is None:
         return np.empty(shape, np.float32)
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
@@ -71,6 +71,8 @@ def as_output(out: Floats | None, shape: tuple[int, ...]) -> Floats:
         raise ValueError(f"out must have shape {shape}, got shape {out.shape}")
     if not out.flags.carray:
         raise ValueError("out must be writeable, aligned and in C order, without gaps")
+    if any(np.may_share_memory(out, array) for array in read):
+        raise ValueError("out must not share memory with features or centroids")
     return out
 
 

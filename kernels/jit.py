@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -17,6 +19,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 # A sum of squares is the one place that gains: it vectorises only where its additions may be reordered.
 REDUCTION = {"reassoc", "contract"}
+
+# What Numba compiles for: this processor, unless NUMBA_CPU_NAME or NUMBA_CPU_FEATURES name another.
+CPU_FEATURES = frozenset((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 
 
 def _digest_of_sources() -> str:

@@ -19,17 +19,17 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
 from numba.np.arrayobj import make_array
 
 from tfvlad_kernels.emit import compiles_to, load, loop, prefetch_line, splat, store, vector_function
+from tfvlad_kernels.jit import CPU_FEATURES
 
 Floats = npt.NDArray[np.float32]
 Order = npt.NDArray[np.intp]
 
 # 6 x 16 floats fill 12 of the 16 registers of AVX2 (24 of NEON's 32); the registers of AVX-512 are twice as wide.
 ROWS = 6
-LANES = 32 if "+avx512f" in get_host_cpu_features().split(",") else 16
+LANES = 32 if "+avx512f" in CPU_FEATURES else 16
 HALF_LANES = LANES // 2
 TILE = 20 * ROWS  # features that meet all panels before the next ones do; measured, flat from 48 to 192
 

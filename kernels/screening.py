@@ -58,12 +58,12 @@ def screen_tile(
     for row in range(count):
         floor = bound_scores(products, row, codebook.terms, scratch.terms, scratch.highest)
         found = _find_candidates(scratch.highest, floor, scratch.candidates)
+        labels[row] = -1
         if found == 1:
             labels[row] = scratch.candidates[0]
         elif 1 < found < scratch.candidates.shape[0]:
             labels[row] = _choose(features, first + row, codebook, scratch.candidates[:found])
-        else:
-            labels[row] = -1
+        if labels[row] < 0:
             scratch.order[left] = first + row
             left += 1
     return left
@@ -84,7 +84,7 @@ def _find_candidates(highest: Floats, floor: float, candidates: Integers) -> int
 
 @inlined
 def _choose(features: Floats, i: int, codebook: Codebook, candidates: Integers) -> int:
-    """Returns the first of the candidates with the largest float32 score."""
+    """Returns the first of the candidates with the largest float32 score; -1 where none has one."""
     depth = features.shape[1]
     chosen, best = -1, np.float32(-np.inf)
     for k in candidates:

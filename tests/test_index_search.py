@@ -181,6 +181,18 @@ def test_copies_are_remembered_too(large: Index) -> None:
     assert [len(hits) for hits in large.search_descriptors(vectors[40:43], k=2)] == [2, 2, 2]
 
 
+def test_copies_stay_as_many_however_often_they_are_looked_up(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = unit_vectors(3000, 16)
+    with large._catalog.write() as change:
+        change.put_file(1, "a.jpg", Stamp(1, 1), b"41", [])
+    monkeypatch.setattr(remembered, "_SLOTS", 16)  # descriptors 42 and 58 share a slot
+    large._files = remembered.RememberedFiles(str(large._path))
+    first = large.search_descriptors(vectors[41:42], k=5)
+    for _ in range(3):
+        large.search_descriptors(vectors[57:58], k=5)
+        assert large.search_descriptors(vectors[41:42], k=5) == first
+
+
 def test_a_folder_that_moves_while_the_index_is_open_is_found_again(
     large: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

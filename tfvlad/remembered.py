@@ -124,17 +124,14 @@ class RememberedFiles:
 
     def _look_up(self, snapshot: Snapshot, descriptors: Ids) -> tuple[NDArray[np.int64], NDArray[np.object_]] | None:
         """The first file of each descriptor, and its path; None where one is not the only one of its image."""
-        first: dict[int, int] = {}
-        names: list[str] = []
+        found: dict[int, list[tuple[str, int]]] = {}
         for descriptor, file, root, path in snapshot.files_of_sole(descriptors):
-            full = full_path(snapshot, self._folders, root, path)
-            if first.setdefault(descriptor, file) == file:
-                names.append(full)
-            else:
-                self._copies.setdefault(first[descriptor], []).append((full, file))
-        if len(first) < len(descriptors):
+            found.setdefault(descriptor, []).append((full_path(snapshot, self._folders, root, path), file))
+        if len(found) < len(descriptors):
             return None
-        files, paths = np.fromiter(first.values(), np.int64), np.array(names, object)
+        names, first = zip(*(copies[0] for copies in found.values()), strict=True)
+        self._copies |= {copies[0][1]: copies[1:] for copies in found.values() if len(copies) > 1}
+        files, paths = np.array(first, np.int64), np.array(names, object)
         slots = descriptors & (_SLOTS - 1)
         self._descriptors[slots], self._files[slots], self._paths[slots] = descriptors, files, paths
         return files, paths

@@ -30,6 +30,18 @@ def test_an_index_keeps_its_ids(oxford: Path, tmp_path: Path) -> None:
     assert second == {"ok": [103], "junk": [105]}
 
 
+def test_links_to_one_file_are_one_answer(oxford: Path) -> None:
+    dataset = load_dataset("oxford5k", oxford)
+    indexed = [DatabaseImage(image.name, image.path, image.id) for image in dataset.database]
+    right = dataset.ground_truth[0]["ok"][0]
+    link = oxford / "oxbuild_images-v1" / "z.png"
+    link.symlink_to(dataset.database[right].path)
+    renamed, missing = as_indexed(dataset, [*indexed, DatabaseImage("z.png", str(link), 1000)])
+    assert missing == []
+    assert renamed.ground_truth[0]["ok"] == dataset.ground_truth[0]["ok"]
+    assert all(1000 in truth["junk"] for truth in renamed.ground_truth)
+
+
 def test_an_index_of_other_images_is_refused(oxford: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"the index holds no image of Oxford5k, such as .*tfvlad index --images .*oxford`"

@@ -131,6 +131,13 @@ def test_out_is_written_and_returned(images: int) -> None:
     np.testing.assert_array_equal(out, encode_vlad(features, centroids))
 
 
+def test_out_is_apart_from_what_is_read() -> None:
+    features = np.ones((2, 5, 8), np.float32)
+    for features_, centroids in ((features, np.eye(5, 8)), (np.ones((2, 3, 8)), features[0])):
+        with pytest.raises(ValueError, match="share memory"):
+            encode_vlad(features_, centroids, out=features.reshape(2, 40))
+
+
 def test_inputs_are_left_alone() -> None:
     features, centroids = draw(3, 40, 8), draw(5, 8, seed=1)
     before = features.copy(), centroids.copy()

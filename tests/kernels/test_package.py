@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,23 @@ def test_the_kernels_are_right_as_plain_python() -> None:
     core = "by_hand or reference and not 65537 or ragged or bounds"
     output = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", core, *tests, NUMBA_DISABLE_JIT="1")
     assert " passed" in output
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of x86-64")
+@pytest.mark.parametrize("processor", ["generic", "haswell"])
+def test_another_processor_can_be_compiled_for(processor: str, tmp_path: Path) -> None:
+    environment = {"NUMBA_CPU_NAME": processor, "NUMBA_CACHE_DIR": str(tmp_path)}
+    if processor == "haswell":
+        environment["NUMBA_CPU_FEATURES"] = "+avx,+avx2,+fma,+sse4.2"
+    script = """
+generator = np.random.default_rng(0)
+features = generator.standard_normal((2, 300, 128), dtype=np.float32)
+centroids = generator.standard_normal((80, 128), dtype=np.float32)
+labels = np.argmin(((features[0, :, None].astype(float) - centroids) ** 2).sum(axis=2), axis=1)
+from tfvlad_kernels import assign
+print((assign(features[0], centroids) == labels).all(), encode_vlad(features, centroids).shape)
+"""
+    assert run("-c", ENCODE + script, **environment).strip() == "True (2, 10240)"
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "default"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from tfvlad.errors import ConfigError
 from tfvlad.metrics import Evaluation
 from tfvlad.reports.results import ResultHit, ResultRow
 
-_BATCH = 64  # queries, whose hits are held at a time
+_MOST_HITS = 1 << 21  # held at a time: some 400 MB
+_MOST_QUERIES = 64
 _GRAPH_SHARE = 10  # a search for more than a tenth of an index does not use its graph
 
 Ranking = npt.NDArray[Any]
@@ -79,11 +81,12 @@ def measure(index: tfvlad.Index, dataset: Dataset, depth: int | None = None, sho
     size = len(index)
     exact, rows = [], []
     through_graph: list[Ranking] | None = None if depth is None else []
-    for start in range(0, len(places), _BATCH):
-        batch = descriptors[start : start + _BATCH]
+    at_a_time = max(1, min(_MOST_QUERIES, _MOST_HITS // max(1, size)))
+    for start in range(0, len(places), at_a_time):
+        batch = descriptors[start : start + at_a_time]
         for place, hits in enumerate(index.search_descriptors(batch, size, exact=True), start):
             exact.append(_ids(hits))
-            rows.append(_row(usable.queries[place], list(_judged(hits, usable.ground_truth[place])), shown))
+            rows.append(_row(usable.queries[place], _judged(hits, usable.ground_truth[place]), shown))
         if through_graph is not None and depth is not None:
             few = max(1, min(depth, (size - 1) // _GRAPH_SHARE))
             for place, hits in enumerate(index.search_descriptors(batch, few), start):
@@ -108,9 +111,12 @@ def _completed(first: Ranking, complete: Ranking) -> Ranking:
     return np.concatenate([first, complete[~np.isin(complete, first)]])
 
 
-def _row(query: Query, hits: list[ResultHit], shown: int) -> ResultRow:
-    first = next((place for place, hit in enumerate(hits) if hit.right), 0)
-    return ResultRow(query.path, hits[:shown], query.box, (hits[first], first + 1) if first >= shown else None)
+def _row(query: Query, hits: Iterator[ResultHit], shown: int) -> ResultRow:
+    first = list(itertools.islice(hits, shown))
+    missed = None
+    if not any(hit.right for hit in first):
+        missed = next(((hit, rank) for rank, hit in enumerate(hits, shown + 1) if hit.right), None)
+    return ResultRow(query.path, first, query.box, missed)
 
 
 def _judged(hits: Sequence[tfvlad.Hit], truth: Truth) -> Iterator[ResultHit]:

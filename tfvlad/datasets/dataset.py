@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 Truth = dict[str, list[int]]
 Measure = Literal["mAP", "N-S score"]
 
-_GROUP = 4  # images of one object in UKBench
+GROUP = 4  # images of one object in UKBench
 
 
 class DatabaseImage(NamedTuple):
@@ -144,6 +144,6 @@ class Dataset:
         values = evaluation.aps
         if self.measure == "N-S score":
             # With four right answers, the last has rank 4 or more: precision at 4 is their share of the first four.
-            values = _GROUP * evaluate(rankings, truths, (_GROUP,)).precisions_at[_GROUP]
+            values = GROUP * evaluate(rankings, truths, (GROUP,)).precisions_at[GROUP]
         counted = values[~np.isnan(values)]
         return Judgement(self.measure, values, float(counted.mean()) if counted.size else float("nan"), evaluation)

@@ -13,7 +13,8 @@ from tfvlad.errors import ConfigError
 def as_indexed(dataset: Dataset, indexed: Iterable[DatabaseImage]) -> tuple[Dataset, list[str]]:
     """Names the right answers by the ids of an index.
 
-    Images are matched by file, symbolic links resolved. What the index holds of the data set's folder beside its
+    Images are matched by file, symbolic links resolved; of several links to one file the first stands for it, and the
+    others are junk for every query. What the index holds of the data set's folder beside its
     database (query images that the protocol keeps out, corrupted files) is junk for every query; what it holds of
     other folders are distractors. A right answer that is not indexed counts as never found.
 
@@ -27,7 +28,11 @@ def as_indexed(dataset: Dataset, indexed: Iterable[DatabaseImage]) -> tuple[Data
     Raises:
       ConfigError: nothing of it is indexed.
     """
-    ids = {os.path.realpath(image.path): image.id for image in indexed}
+    ids: dict[str, int] = {}
+    again: list[int] = []
+    for image in indexed:
+        if ids.setdefault(os.path.realpath(image.path), image.id) != image.id:
+            again.append(image.id)
     files = [os.path.realpath(image.path) for image in dataset.database]
     missing = [image.path for image, file in zip(dataset.database, files, strict=True) if file not in ids]
     if len(missing) == len(files):
@@ -43,7 +48,7 @@ def as_indexed(dataset: Dataset, indexed: Iterable[DatabaseImage]) -> tuple[Data
 
     def renamed(truth: Truth) -> Truth:
         ok, junk = ([known[id_] for id_ in truth[kind]] for kind in ("ok", "junk"))
-        return {"ok": ok, "junk": junk + outsiders}
+        return {"ok": ok, "junk": junk + outsiders + again}
 
     protocols = {name: [renamed(truth) for truth in truths] for name, truths in dataset.protocols.items()}
     database = [image._replace(id=known[image.id]) for image in dataset.database]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 
-from tfvlad.datasets.dataset import Dataset, Query, Size
+from tfvlad.datasets.dataset import GROUP, Dataset, Query, Size
 from tfvlad.datasets.placed import Placed
 
 UKBENCH = "ukbench00000.jpg to ukbench10199.jpg of https://archive.org/details/ukbench"
 
 _NAME = r"ukbench\d{5}"
-_GROUP = 4
 
 
 def ukbench(folder: str | os.PathLike[str]) -> Dataset:
@@ -28,11 +27,11 @@ def ukbench(folder: str | os.PathLike[str]) -> Dataset:
       ConfigError: images are missing.
     """
     placed = Placed(folder, UKBENCH, _NAME)
-    objects = sorted({int(stem.removeprefix("ukbench")) // _GROUP for stem in placed.images})
-    stems = [f"ukbench{_GROUP * number + image:05}" for number in objects for image in range(_GROUP)]
+    objects = sorted({int(stem.removeprefix("ukbench")) // GROUP for stem in placed.images})
+    stems = [f"ukbench{GROUP * number + image:05}" for number in objects for image in range(GROUP)]
     placed.require(stems)
     queries = [Query(placed.path(stem)) for stem in stems]
-    starts = [number - number % _GROUP for number in range(len(stems))]
-    truths = [{"ok": list(range(start, start + _GROUP)), "junk": []} for start in starts]
+    starts = [number - number % GROUP for number in range(len(stems))]
+    truths = [{"ok": list(range(start, start + GROUP)), "junk": []} for start in starts]
     database, whole = placed.database(stems), Size(10_200, 10_200)
     return Dataset(queries, {"all": truths}, database, "UKBench", placed.folder, "N-S score", whole)
