@@ -186,7 +186,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
                 raise ImageError(name, "is not a regular file")
             if status.st_size > LARGEST_FILE:
                 raise ImageError(name, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
-            return file.read(LARGEST_FILE)
+            return file.read(status.st_size or LARGEST_FILE)  # some file systems tell no sizes
     except OSError as error:
         raise ImageError(name, error.strerror or type(error).__name__) from None
 
