@@ -65,6 +65,7 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_image(
 
 def test_what_a_stopped_sweep_has_left_is_room(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "plan.json").write_text('{"key": "of another sweep", "streams": []}')
     (tmp_path / "scratch" / "rows").write_bytes(bytes(50_000_000))
     told: list[Needs] = []
     free = shutil.disk_usage(tmp_path).free

@@ -77,6 +77,46 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     assert every <= first.images + second.images <= every + 2  # at most the window at work is done again
 
 
+OTHER_GRIDS = {
+    "fewer layers": dataclasses.replace(GRID, layers=("second",)),
+    "fewer encodings": dataclasses.replace(GRID, encodings=("max",)),
+    "more clusters": dataclasses.replace(GRID, clusters=(4, 6)),
+    "whole descriptors": dataclasses.replace(GRID, dims=(0,)),
+    "other dimensions": dataclasses.replace(GRID, dims=(3, 0)),
+}
+
+
+@pytest.mark.parametrize("stop_after", [5, 20])  # in the codebooks' pass, in the descriptors' pass
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, name) for name in OTHER_GRIDS] + [(name, None) for name in OTHER_GRIDS]
+)
+def test_a_stopped_sweep_goes_on_with_another_grid(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, before: str | None, after: str | None,
+    stop_after: int,
+) -> None:  # fmt: skip
+    """The whitening is fitted on other images than the database, which only short descriptors need described."""
+    fit_on = [query.path for query in dataset.queries[:9]] + [image.path for image in dataset.database[:3]]
+    own = dataclasses.replace(dataset, queries=dataset.queries[6:], protocols={"all": dataset.ground_truth[6:]})
+    grids = [OTHER_GRIDS[name] if name else GRID for name in (before, after)]
+    grids = [dataclasses.replace(grid, image_sizes=(48,)) for grid in grids]
+    with pytest.MonkeyPatch.context() as patch:
+        Counter(patch, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(own, tmp_path / "stopped", grids[0], config, fit_on)
+    resumed, failures = sweep(own, tmp_path / "stopped", grids[1], config, fit_on)
+    undisturbed, expected = sweep(own, tmp_path / "whole", grids[1], config, fit_on)
+    assert figures(resumed) == figures(undisturbed)
+    assert failures == expected
+
+
+def test_a_file_of_another_size_is_not_taken_over(tmp_path: Path) -> None:
+    begun = scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun.arrays("rows", [(3, 2)])[0][:] = 1
+    assert begun.arrays("rows", [(3, 2)])[0].tolist() == [[1, 1]] * 3
+    with pytest.raises(tfvlad.ArtifactError, match=r"rows: must have 48 bytes, has 24; delete .*scratch"):
+        begun.arrays("rows", [(6, 2)])
+
+
 def test_a_killed_sweep_gives_the_same(
     whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
 ) -> None:
