@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from absl import flags
 
@@ -49,6 +49,18 @@ def unique_images(folders: Iterable[str]) -> list[str]:
       ConfigError: one is not a folder, or holds no image.
     """
     return list(_located(folders))
+
+
+def folders_of(paths: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The folders that hold exactly these images, in their order, as absolute paths; none where there are no such.
+
+    Args:
+      paths: the images.
+      given: where they come from, as far as that is known; else the folder that they have in common is looked at.
+    """
+    located = [os.path.abspath(path) for path in paths]
+    folders = [os.path.abspath(folder) for folder in given or [os.path.commonpath(map(os.path.dirname, located))]]
+    return folders if unique_images(folders) == located else []
 
 
 def title(folders: Iterable[str]) -> str:

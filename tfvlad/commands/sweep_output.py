@@ -43,7 +43,7 @@ def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Se
     Args:
       study: the results.
       folder: where to.
-      fit_on: the folders whose images were fitted on.
+      fit_on: see `flagfile`.
       failures: (path, reason) of the images that could not be used.
     """
     from tfvlad.commands.sweep_figures import as_columns, as_json
@@ -72,7 +72,7 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
     Args:
       study: whose settings all cells share.
       cell: a VLAD.
-      fit_on: the folders whose images were fitted on.
+      fit_on: the folders that hold the images that were fitted on, and no others; none where there are no such.
     """
     config, setting = study.config, cell.setting
     backbone = os.path.abspath(config.backbone) if config.backbone.endswith(".keras") else config.backbone
@@ -96,7 +96,14 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
         ("seed", study.seed),
     ]
     lines = [f"--{name}={value}" for name, value in given]
-    return "\n".join(["# tfvlad fit --flagfile=best.flags --encoder=FOLDER", *lines, ""])
+    head = ["# tfvlad fit --flagfile=best.flags --encoder=FOLDER"]
+    if not fit_on:
+        head[0] += " --images=IMAGES"
+        head += [
+            "# No folder holds the images that were fitted on and no others. Make IMAGES, with links to them under",
+            "# their own names; without --fit_on they are the database of the data set.",
+        ]
+    return "\n".join([*head, *lines, ""])
 
 
 def _write(path: str, text: str) -> None:
