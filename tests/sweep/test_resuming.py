@@ -147,7 +147,7 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)
-    assert set(os.listdir(tmp_path)) == {"cells", "writer.lock"}
+    assert set(os.listdir(tmp_path)) == {"tfvlad-sweep.txt", "cells", "writer.lock"}
     counter = Counter(monkeypatch)
     judged: list[Any] = []
     judge_dims = size.judge_dims

@@ -12,9 +12,10 @@ from absl import flags
 from tfvlad.commands.failures import report_failures
 from tfvlad.commands.studied import database_images, folders_of, given_dataset, title, unique_images
 from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
-from tfvlad.commands.sweep_output import check_output, write_outputs
+from tfvlad.commands.sweep_output import write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
+from tfvlad.sweep.output import check_output
 from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require

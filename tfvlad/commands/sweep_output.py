@@ -10,31 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfvlad.atomic import atomic_file
-from tfvlad.errors import ConfigError
 
 if TYPE_CHECKING:
     from tfvlad.sweep.results import Cell, Study
 
 _CSV, _JSON, _FLAGFILE, _REPORT = "results.csv", "results.json", "best.flags", "report.html"
-_LOCK = {"writer.lock", "writer.lock-journal", "writer.txt"}  # a killed sweep leaves all three
-_OWN = {"cells", "queries", "scratch", *_LOCK, _CSV, _JSON, _FLAGFILE, _REPORT}
-
-
-def check_output(folder: str) -> None:
-    """Refuses a folder that holds anything but an earlier sweep, before the work whose results it is to hold.
-
-    Raises:
-      ConfigError: names what is in the way.
-    """
-    if not os.path.lexists(folder):
-        return
-    if not os.path.isdir(folder):
-        raise ConfigError(f"{folder} is not a folder; give one for the results that is empty or not there yet")
-    held = {name for name in os.listdir(folder) if not name.startswith(".")}  # files being written start with one
-    if strangers := sorted(held - _OWN):
-        raise ConfigError(f"{folder} holds {strangers[0]}, which is no sweep's; give a folder that is empty or new")
-    if held and "cells" not in held:  # every sweep has made them first; the others may be anyone's
-        raise ConfigError(f"{folder} is not of an earlier sweep; give a folder that is empty or new")
 
 
 def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[tuple[str, str]]) -> None:
