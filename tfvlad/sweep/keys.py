@@ -12,9 +12,8 @@ from tfvlad.datasets import Dataset, Query
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
-from tfvlad.weights import weights_digest
 
-_VERSION = 2  # raised whenever the same settings give other cells
+_VERSION = 3  # raised whenever the same settings give other cells
 
 
 class Keys:
@@ -47,12 +46,12 @@ class Keys:
                 [dataset.measure, dataset.protocols],
             ]
         )
-        self.size = digest([self._shared, config.intra_norm, config.power, weights_digest(network.model)])
+        self.size = digest([self._shared, config.intra_norm, config.power, network.digest([*network.outputs])])
 
     def cell(self, stream: Stream, dim: int) -> str:
         """The name of a cell."""
         if stream.layer not in self._digests:
-            self._digests[stream.layer] = self._network.digest(stream.layer)
+            self._digests[stream.layer] = self._network.digest([stream.layer])
         vlad = [self._config.intra_norm, self._config.power] if stream.encoding == "vlad" else []
         return digest([self._shared, stream, self._digests[stream.layer], vlad, dim])
 
