@@ -15,7 +15,7 @@ import pytest
 
 import tfvlad
 from tfvlad.datasets import Dataset
-from tfvlad.sweep import Cell, Grid, Study, codebooks, passes, scratch, size, sweep
+from tfvlad.sweep import Cell, Grid, Study, codebooks, judging, passes, scratch, size, sweep
 from tfvlad.sweep.cells import as_json
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
@@ -163,6 +163,29 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     study, _ = sweep(dataset, tmp_path, GRID, config)
     assert judged == 2 * [(32, [0]), (8, [0]), (32, [4, 0]), (8, [4, 0])]  # what is new alone
     assert figures(study) == figures(whole)
+
+
+def test_each_number_of_dimensions_is_kept_as_soon_as_it_is_judged(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (6, 4, 0), ("vlad",))
+    judge, done = judging._judge, []
+
+    def stop_in_the_second(*arguments: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(judge(*arguments))
+        return done[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "_judge", stop_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(dataset, tmp_path, grid, config)
+    calls: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "_judge", lambda *arguments: calls.append(0) or judge(*arguments))
+        sweep(dataset, tmp_path, grid, config)
+    assert len(calls) == 2
 
 
 def test_an_edited_image_and_another_seed_are_other_cells(

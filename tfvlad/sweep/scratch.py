@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float32]
 Mapped = np.memmap[Any, np.dtype[np.float32]]  # an array in a file, or a part of one
 
 _PLAN = "plan.json"
-_SAVE_EVERY = 10.0  # seconds: what a killed sweep has to do again, at most
+_SAVE_EVERY = 10.0  # seconds of a pass: what a killed sweep has to do again of it, at most
 
 
 class Scratch:

@@ -160,8 +160,8 @@ class SizeSweep:
     ) -> None:
         self._at(f"rankings of {stream.layer or 'the whole network'}")
         work, task = self._work, self._task
-        found = judge_dims(rows, roles, task.dataset, work.missing[stream], task.seed, scratch.temporary)
-        for dim, judged in found.items():
+        dims = work.missing[stream]
+        for dim, judged in judge_dims(rows, roles, task.dataset, dims, task.seed, scratch.temporary):
             if isinstance(judged, Judged):
                 setting, length = stream.setting(work.limits.image_size, dim), dim or work.limits.length(stream)
                 ms = encoding_ms + judged.whitening_ms
