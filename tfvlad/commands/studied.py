@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from absl import flags
 
-from tfvlad.datasets import PUBLISHED, DatabaseImage, Dataset, load_dataset, plain_folder, split_name
+from tfvlad.datasets import DatabaseImage, Dataset, check_plain, load_dataset, plain_folder, split_name
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 
@@ -31,8 +31,7 @@ def given_dataset(values: flags.FlagValues) -> Dataset | None:
             raise ConfigError(f"{name} has images and queries of its own; leave --images and --queries out")
         published = load_dataset(name, folder)
         return published if values.query_boxes else published.whole_images()
-    if folder and ":" in folder and not os.path.isdir(folder):
-        raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
+    check_plain(folder)
     searched = values.images or [folder]
     database = database_images(searched)
     queries = values.queries or folder
