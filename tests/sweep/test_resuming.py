@@ -188,6 +188,23 @@ def test_each_number_of_dimensions_is_kept_as_soon_as_it_is_judged(
     assert len(calls) == 2
 
 
+def test_other_libraries_give_other_cells_and_another_processor_goes_on(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("vlad",))
+    monkeypatch.setattr(size, "processor", lambda: "slow, 1 core")
+    sweep(dataset, tmp_path, grid, config)
+    counter = Counter(monkeypatch)
+    monkeypatch.setattr(size, "processor", lambda: "fast, 2 cores")
+    study, _ = sweep(dataset, tmp_path, dataclasses.replace(grid, dims=(4, 0)), config)
+    assert [cell.processor for cell in study.cells] == ["fast, 2 cores", "slow, 1 core"]
+    assert study.processors == ["fast, 2 cores", "slow, 1 core"]
+    counter.images = 0
+    monkeypatch.setattr("tfvlad.sweep.keys.libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
+    sweep(dataset, tmp_path, grid, config)
+    assert counter.images == 36
+
+
 def test_an_edited_image_and_another_seed_are_other_cells(
     dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.commands.sweep_output import write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
+from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.output import check_output
 from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
@@ -92,7 +93,7 @@ def _show(study: Study, folder: str) -> None:
     print(table(head, rows[:_SHOWN]))
     if len(rows) > _SHOWN:
         print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
-    for lines in (as_reasons(study), as_lines(study)):
+    for lines in (filter(None, [several_processors(study)]), as_reasons(study), as_lines(study)):
         for number, line in enumerate(lines):
             print(line if number else f"\n{line}")
     print(f"\n{os.path.join(folder, 'report.html')} shows the study")

@@ -15,6 +15,7 @@ from tfvlad.sweep.costs import milliseconds
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
 from tfvlad.sweep.forecast import Forecast
 from tfvlad.sweep.judging import Judged, judge_dims
+from tfvlad.sweep.machine import processor
 from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream
@@ -166,7 +167,7 @@ class SizeSweep:
                 setting, length = stream.setting(work.limits.image_size, dim), dim or work.limits.length(stream)
                 ms = encoding_ms + judged.whitening_ms
                 size = work.limits.encoder_bytes(stream, dim)
-                cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top)
+                cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top, processor=processor())
             else:
                 cell = work.impossible(stream, dim, judged)
             work.put(stream, dim, cell)
