@@ -109,9 +109,33 @@ def test_whatever_is_lacking_there_is_a_page(tmp_path: Path, cells: list[object]
     assert "nan" not in page.replace("conv4", "").lower()
 
 
-def test_an_impossible_setting_has_its_reason_and_comes_last(tmp_path: Path) -> None:
-    page = report(tmp_path, study([impossible(POOLED, "no pooling today"), cell(VLAD, [0.5, 0.4])], 2))
-    assert rows(page)[1] == ["mean", "conv4", "224", "", "full", "no pooling today"]
+def test_impossible_settings_come_last_with_their_reasons_beneath(tmp_path: Path) -> None:
+    some = [impossible(POOLED, "no pooling today"), impossible(dataclasses.replace(POOLED, dim=2), "no two of them")]
+    page = report(tmp_path, study([*some, impossible(SHORT, "no pooling today"), cell(VLAD, [0.5, 0.4])], 2))
+    assert [[row[0], row[4], row[5]] for row in rows(page)[1:]] == [
+        ["mean", "full", "no score 1"],
+        ["mean", "2", "no score 2"],
+        ["vlad", "128", "no score 1"],
+    ]
+    beneath = page[page.index('<ol class="reasons">') :]
+    assert re.findall("<li>(.*?)</li>", beneath) == ["no pooling today", "no two of them"]
+
+
+def test_a_length_is_not_broken_at_its_hyphen(tmp_path: Path) -> None:
+    said = text(report(tmp_path, study([cell(SHORT, [1.0, 0.5]), cell(VLAD, [0.5, 0.5])], 2)))
+    assert "Best setting: VLAD, conv4, 224 px, K = 100, 128\N{NON-BREAKING HYPHEN}D." in said
+    assert "128-D" not in said
+
+
+def test_milliseconds_of_different_processors_are_said_to_be_such(tmp_path: Path) -> None:
+    cells = [
+        dataclasses.replace(cell(setting, [1.0, 0.5]), processor=name)
+        for setting, name in ((VLAD, "one"), (SHORT, "two"))
+    ]
+    assert "measured on different processors, and only compare on one: one; two." in text(
+        report(tmp_path, study(cells, 2))
+    )
+    assert "processor" not in text(report(tmp_path, study(cells[:1], 2)))
 
 
 def test_examples_show_what_either_setting_finds(tmp_path: Path) -> None:

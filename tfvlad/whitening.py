@@ -46,7 +46,7 @@ class Whitening:
         return projection, np.asarray(self.mean @ projection, np.float32)
 
     def truncated(self, dim: int) -> Whitening:
-        """The first `dim` of its dimensions: what a fit with that many gives."""
+        """The first `dim` of its dimensions: what a fit with that many gives where `fits_exactly`, else nearly that."""
         return Whitening(self.mean, self.components[:dim], self.variances[:dim])
 
 
@@ -63,7 +63,7 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
     """
     check_dim(dim, *vlads.shape)
     mean = vlads.mean(axis=0, dtype=np.float64)
-    if min(vlads.shape) <= max(_EXACT_UP_TO, _KRYLOV_BLOCKS * (dim + _OVERSAMPLING)):
+    if fits_exactly(vlads.shape, dim):
         components, squares = _exact(vlads, mean, dim)
     else:
         components, squares = _randomised(vlads, mean.astype(np.float32), dim, seed)
@@ -78,6 +78,16 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1, keepdims=True), axis=1)
     components = components * np.sign(largest)  # of the two directions of an axis, always the same one
     return Whitening(*(np.ascontiguousarray(part, np.float32) for part in (mean, components, variances)))
+
+
+def fits_exactly(shape: tuple[int, ...], dim: int) -> bool:
+    """Whether `fit_whitening` takes a sample's own principal directions; else it finds them nearly, by `dim`.
+
+    Args:
+      shape: (S, D) of the sample.
+      dim: dimensions to leave.
+    """
+    return min(shape) <= max(_EXACT_UP_TO, _KRYLOV_BLOCKS * (dim + _OVERSAMPLING))
 
 
 def _exact(vlads: Floats, mean: Doubles, dim: int) -> tuple[Floats, Doubles]:

@@ -226,7 +226,10 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SWEEP} --fit_on={{bad}}/nowhere", "{bad}/nowhere is not a folder"),
         (f"{SWEEP} --images={{bad}}/empty", "{bad}/empty holds no image"),
         (f"{SWEEP} --dataset=oxford:{{photos}}", "oxford:{photos} is no folder, and no data set with its folder"),
-        (f"{SWEEP} --output={{bad}}/folder", "folder holds mine.txt, which is no sweep's; give a folder that is empty"),
+        (
+            f"{SWEEP} --output={{bad}}/folder",
+            "folder holds mine.txt and is not of an earlier sweep; give a folder that is",
+        ),
         (f"{SWEEP} --output={{bad}}/file.txt", "{bad}/file.txt is not a folder; give one for the results"),
         # The demo's folder.
         ("demo --output={bad}/folder", "{bad}/folder is not of an earlier demo; give a folder that is empty or not"),

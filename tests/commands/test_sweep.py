@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from command_results import REASONS, Command, assert_listed, document, done, refusal
 
-from tfvlad.writer_lock import sole_writer
+from tfvlad.sweep.output import claimed
 
-WRITTEN = {"cells", "writer.lock", "results.csv", "results.json", "report.html"}
+WRITTEN = {"tfvlad-sweep.txt", "cells", "writer.lock", "results.csv", "results.json", "report.html"}
 
 
 @pytest.fixture
@@ -164,10 +164,14 @@ def test_a_folder_of_others_is_not_written_to(
     line = [*tried, "--images", photos, "--queries", queries]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    assert "mine holds thesis.txt, which is no sweep's" in refusal(command(*line, "--output", tmp_path / "mine"))
+    assert "mine holds thesis.txt and is not of an earlier sweep" in refusal(
+        command(*line, "--output", tmp_path / "mine")
+    )
     (tmp_path / "also").mkdir()
     (tmp_path / "also" / "results.csv").touch()
-    assert "also is not of an earlier sweep" in refusal(command(*line, "--output", tmp_path / "also"))
+    assert "also holds results.csv and is not of an earlier sweep" in refusal(
+        command(*line, "--output", tmp_path / "also")
+    )
     assert names(tmp_path / "mine") | names(tmp_path / "also") == {"thesis.txt", "results.csv"}
 
 
@@ -187,8 +191,7 @@ def test_much_disk_is_announced(
 
 
 def test_a_sweep_at_work_keeps_others_out(command: Command, tried: list[str], photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "cells").mkdir()
-    with sole_writer(str(tmp_path)):
+    with claimed(str(tmp_path)):
         said = refusal(command(*tried, "--images", photos, "--output", tmp_path))
     assert "is being written to already" in said
     assert not (tmp_path / "queries").exists()

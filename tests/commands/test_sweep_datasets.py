@@ -139,3 +139,45 @@ def test_ukbench_has_its_own_measure(command: Command, tried: list[str], tmp_pat
     assert study["settings"][0]["protocols"]["all"]["score"] == 4.0  # all four of each are among the first four
     assert " 4.0000 " in row
     assert "N-S score" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def given_images(out: Path) -> list[str]:
+    """What the flagfile of the best encoder says of the images to fit on."""
+    lines = (out / "best.flags").read_text().splitlines()
+    assert ("--images=IMAGES" in lines[0]) == (not any(line.startswith("--images=") for line in lines))
+    return [line.removeprefix("--images=") for line in lines if line.startswith("--images=")]
+
+
+@pytest.mark.parametrize("device", ["", "/E63"])
+def test_the_best_encoder_is_fitted_on_the_database_alone(
+    command: Command, tried: list[str], tmp_path: Path, device: str
+) -> None:
+    """Not on the photographs, which the data set's folder holds as well."""
+    covers, out = tmp_path / "covers", tmp_path / "out"
+    for number in range(4):
+        draw(covers / "Reference" / f"{number:03}.jpg", number)
+        draw(covers / "E63" / f"{number:03}.jpg", number, 0.5)
+    best = document(command(*tried, "--dataset", f"smvs:{covers}{device}", "--output", out, "--format=json"))
+    assert given_images(out) == [str(covers / "Reference")]
+    found, index = tmp_path / "encoder", tmp_path / "index"
+    done(command("fit", f"--flagfile={out}/best.flags", "--encoder", found))
+    done(command("index", "--images", covers / "Reference", "--encoder", found, "--index", index))
+    measured = document(
+        command("evaluate", "--index", index, "--dataset", f"smvs:{covers}{device}", "--exact", "--format=json")
+    )
+    assert measured["map"] == pytest.approx(best["settings"][0]["protocols"]["all"]["score"])
+
+
+def test_the_best_encoder_says_where_no_folder_holds_what_it_is_fitted_on(
+    command: Command, tried: list[str], oxford: Path, tmp_path: Path
+) -> None:
+    line = [*tried, "--dataset", f"oxford5k:{oxford}"]
+    done(command(*line, "--output", tmp_path / "all"))
+    assert given_images(tmp_path / "all") == [str(oxford / "oxbuild_images-v1")]
+    draw(oxford / "oxbuild_images-v1" / "stray.jpg", 6)  # not of the data set
+    done(command(*line, "--output", tmp_path / "stray"))
+    assert given_images(tmp_path / "stray") == []
+    shown = (tmp_path / "stray" / "report.html").read_text(encoding="utf-8")
+    assert "No folder holds the images that were fitted on" in shown
+    done(command(*line, "--output", tmp_path / "other", "--fit_on", oxford / "oxbuild_images-v1"))
+    assert given_images(tmp_path / "other") == [str(oxford / "oxbuild_images-v1")]

@@ -16,6 +16,7 @@ from PIL import Image
 import tfvlad
 from tfvlad.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep import Grid, Needs, Sweep, passes, sweep
+from tfvlad.sweep.output import claimed
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
@@ -64,7 +65,9 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_image(
 
 
 def test_what_a_stopped_sweep_has_left_is_room(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path) -> None:
-    (tmp_path / "scratch").mkdir()
+    with claimed(str(tmp_path)):
+        (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "plan.json").write_text('{"key": "of another sweep", "streams": []}')
     (tmp_path / "scratch" / "rows").write_bytes(bytes(50_000_000))
     told: list[Needs] = []
     free = shutil.disk_usage(tmp_path).free
@@ -85,8 +88,7 @@ def test_settings_of_which_none_is_possible_are_refused_before_the_first_image(
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond names and file stamps. Ten times the images have descriptors of 30 MB more."""
     monkeypatch.setattr("tfvlad.images.LARGEST_FILE", 1 << 16)  # reading takes so much address space
-    for module in ("ranking", "sweep.judging"):  # blocks that 200 images fill as well
-        monkeypatch.setattr(f"tfvlad.{module}._BLOCK_VALUES", 1 << 18)
+    monkeypatch.setattr("tfvlad.sweep.judging._BLOCK_VALUES", 1 << 18)  # blocks that 200 images fill as well
     network = save_tiny_network(tmp_path / "tiny.keras", channels=64)
     config = tfvlad.EncoderConfig(backbone=network, preprocessing="tf", codebook_samples=2000, whitening_samples=100)
     grid = Grid(("second",), (16,), (64,), (32, 0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import tfvlad
@@ -65,6 +68,64 @@ def test_the_features_before_the_classifier_of_a_file(
     assert study.layers == ["maps"]
     with pytest.raises(tfvlad.ConfigError, match="takes images of 32x32 pixels only: image_size must be 32"):
         sweep(dataset, tmp_path / "out", Grid(("maps",), (32, 64)), own)
+
+
+def small_network(names: tuple[str, str], again: int = 0, **changed: Any) -> Network:
+    """Two convolutions of one input, side by side, and one of them `again`; the same weights each time."""
+    settings = {"strides": 1, "padding": "same", "dilation_rate": 1, "activation": "relu"} | changed
+    first, second = (keras.layers.Conv2D(3, 3, name=name, **settings) for name in names)
+    inputs = keras.Input((None, None, 3))
+    beside = [first(inputs), second(inputs)]
+    joined = keras.layers.Concatenate()([*beside, beside[again]])
+    pooled = keras.layers.MaxPooling2D(2)(keras.layers.Dropout(0.1)(joined))
+    model = keras.Model(inputs, pooled)
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.normal(size=weight.shape) for weight in model.get_weights()])
+    return Network(model, {"pooled": pooled}, "tf", "float32")
+
+
+def test_a_digest_holds_all_that_a_network_computes_and_no_names() -> None:
+    digests = {small_network(names).digest(["pooled"]) for names in (("a", "b"), ("a", "b"), ("c", "relu"))}
+    assert len(digests) == 1
+    others: list[dict[str, Any]] = [
+        {"strides": 2},
+        {"padding": "valid"},
+        {"dilation_rate": 2},
+        {"activation": "tanh"},
+        {"again": 1},
+    ]
+    digests |= {small_network(("a", "b"), **other).digest(["pooled"]) for other in others}
+    assert len(digests) == 1 + len(others)
+
+
+def test_a_network_within_a_network_is_part_of_its_digest() -> None:
+    def nested(stride: int, name: str) -> str:
+        inner = keras.Sequential([keras.Input((None, None, 3)), keras.layers.MaxPooling2D(2, stride, name=name)])
+        inputs = keras.Input((None, None, 3))
+        output = inner(inputs)
+        return Network(keras.Model(inputs, output), {"out": output}, "tf", "float32").digest(["out"])
+
+    assert nested(1, "a") == nested(1, "b") != nested(2, "a")
+
+
+def test_another_network_with_the_same_weights_has_other_cells(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (0,), ("max",))
+    before, _ = sweep(dataset, tmp_path / "out", grid, config)
+    described = keras.models.load_model(config.backbone)
+    other = keras.models.clone_model(
+        described,
+        clone_function=lambda layer: type(layer).from_config(
+            layer.get_config() | ({"strides": (8, 8)} if layer.name == "first" else {})
+        ),
+    )
+    other.set_weights(described.get_weights())
+    other.save(tmp_path / "other.keras")
+    own = dataclasses.replace(config, backbone=str(tmp_path / "other.keras"))
+    after, _ = sweep(dataset, tmp_path / "out", grid, own)
+    undisturbed, _ = sweep(dataset, tmp_path / "new", grid, own)
+    assert after.cells[0].top.tolist() == undisturbed.cells[0].top.tolist() != before.cells[0].top.tolist()
 
 
 @pytest.mark.parametrize(

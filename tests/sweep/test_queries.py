@@ -11,8 +11,8 @@ from PIL import Image
 import tfvlad
 from tfvlad.datasets import DatabaseImage, Dataset
 from tfvlad.sweep import Grid, Sweep, self_retrieval
+from tfvlad.sweep.output import claimed
 from tfvlad.sweep.queries import alter
-from tfvlad.writer_lock import sole_writer
 
 
 def copies(database: list[DatabaseImage], folder: Path, count: int = 5, seed: int = 0) -> Dataset:
@@ -89,7 +89,18 @@ def test_one_image_says_nothing(database: list[DatabaseImage], config: tfvlad.En
 def test_another_sweep_at_work_keeps_its_copies(
     database: list[DatabaseImage], config: tfvlad.EncoderConfig, tmp_path: Path
 ) -> None:
-    drawn = contents(copies(database, tmp_path / "queries"))
-    with sole_writer(str(tmp_path)), pytest.raises(tfvlad.ArtifactError, match="being written to already"):
-        Sweep(Grid(("first",), (64,), (8,), (0,)), config).run_on_copies(database, 12, tmp_path, "blots", seed=1)
+    with claimed(str(tmp_path)):
+        drawn = contents(copies(database, tmp_path / "queries"))
+        with pytest.raises(tfvlad.ArtifactError, match="being written to already"):
+            Sweep(Grid(("first",), (64,), (8,), (0,)), config).run_on_copies(database, 12, tmp_path, "blots", seed=1)
     assert contents(copies(database, tmp_path / "queries")) == drawn
+
+
+def test_files_of_other_names_are_not_deleted(database: list[DatabaseImage], tmp_path: Path) -> None:
+    others = {tmp_path / name for name in ("holiday.jpg", "2024-06.jpg", "000001-abc.jpg", "000001-0123456789ab.png")}
+    for path in others:
+        path.touch()
+    copies(database, tmp_path)
+    copies(database, tmp_path, seed=1)
+    assert others < set(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == len(others) + 5

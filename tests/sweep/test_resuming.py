@@ -15,7 +15,7 @@ import pytest
 
 import tfvlad
 from tfvlad.datasets import Dataset
-from tfvlad.sweep import Cell, Grid, Study, codebooks, passes, scratch, size, sweep
+from tfvlad.sweep import Cell, Grid, Study, codebooks, judging, passes, scratch, size, sweep
 from tfvlad.sweep.cells import as_json
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
@@ -77,6 +77,46 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     assert every <= first.images + second.images <= every + 2  # at most the window at work is done again
 
 
+OTHER_GRIDS = {
+    "fewer layers": dataclasses.replace(GRID, layers=("second",)),
+    "fewer encodings": dataclasses.replace(GRID, encodings=("max",)),
+    "more clusters": dataclasses.replace(GRID, clusters=(4, 6)),
+    "whole descriptors": dataclasses.replace(GRID, dims=(0,)),
+    "other dimensions": dataclasses.replace(GRID, dims=(3, 0)),
+}
+
+
+@pytest.mark.parametrize("stop_after", [5, 20])  # in the codebooks' pass, in the descriptors' pass
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, name) for name in OTHER_GRIDS] + [(name, None) for name in OTHER_GRIDS]
+)
+def test_a_stopped_sweep_goes_on_with_another_grid(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, before: str | None, after: str | None,
+    stop_after: int,
+) -> None:  # fmt: skip
+    """The whitening is fitted on other images than the database, which only short descriptors need described."""
+    fit_on = [query.path for query in dataset.queries[:9]] + [image.path for image in dataset.database[:3]]
+    own = dataclasses.replace(dataset, queries=dataset.queries[6:], protocols={"all": dataset.ground_truth[6:]})
+    grids = [OTHER_GRIDS[name] if name else GRID for name in (before, after)]
+    grids = [dataclasses.replace(grid, image_sizes=(48,)) for grid in grids]
+    with pytest.MonkeyPatch.context() as patch:
+        Counter(patch, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(own, tmp_path / "stopped", grids[0], config, fit_on)
+    resumed, failures = sweep(own, tmp_path / "stopped", grids[1], config, fit_on)
+    undisturbed, expected = sweep(own, tmp_path / "whole", grids[1], config, fit_on)
+    assert figures(resumed) == figures(undisturbed)
+    assert failures == expected
+
+
+def test_a_file_of_another_size_is_not_taken_over(tmp_path: Path) -> None:
+    begun = scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun.arrays("rows", [(3, 2)])[0][:] = 1
+    assert begun.arrays("rows", [(3, 2)])[0].tolist() == [[1, 1]] * 3
+    with pytest.raises(tfvlad.ArtifactError, match=r"rows: must have 48 bytes, has 24; delete .*scratch"):
+        begun.arrays("rows", [(6, 2)])
+
+
 def test_a_killed_sweep_gives_the_same(
     whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
 ) -> None:
@@ -107,7 +147,7 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)
-    assert set(os.listdir(tmp_path)) == {"cells", "writer.lock"}
+    assert set(os.listdir(tmp_path)) == {"tfvlad-sweep.txt", "cells", "writer.lock"}
     counter = Counter(monkeypatch)
     judged: list[Any] = []
     judge_dims = size.judge_dims
@@ -123,6 +163,46 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     study, _ = sweep(dataset, tmp_path, GRID, config)
     assert judged == 2 * [(32, [0]), (8, [0]), (32, [4, 0]), (8, [4, 0])]  # what is new alone
     assert figures(study) == figures(whole)
+
+
+def test_each_number_of_dimensions_is_kept_as_soon_as_it_is_judged(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (6, 4, 0), ("vlad",))
+    judge, done = judging._judge, []
+
+    def stop_in_the_second(*arguments: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(judge(*arguments))
+        return done[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "_judge", stop_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(dataset, tmp_path, grid, config)
+    calls: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "_judge", lambda *arguments: calls.append(0) or judge(*arguments))
+        sweep(dataset, tmp_path, grid, config)
+    assert len(calls) == 2
+
+
+def test_other_libraries_give_other_cells_and_another_processor_goes_on(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("vlad",))
+    monkeypatch.setattr(size, "processor", lambda: "slow, 1 core")
+    sweep(dataset, tmp_path, grid, config)
+    counter = Counter(monkeypatch)
+    monkeypatch.setattr(size, "processor", lambda: "fast, 2 cores")
+    study, _ = sweep(dataset, tmp_path, dataclasses.replace(grid, dims=(4, 0)), config)
+    assert [cell.processor for cell in study.cells] == ["fast, 2 cores", "slow, 1 core"]
+    assert study.processors == ["fast, 2 cores", "slow, 1 core"]
+    counter.images = 0
+    monkeypatch.setattr("tfvlad.sweep.keys.libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
+    sweep(dataset, tmp_path, grid, config)
+    assert counter.images == 36
 
 
 def test_an_edited_image_and_another_seed_are_other_cells(

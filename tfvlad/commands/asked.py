@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import tfvlad
-from tfvlad.datasets import PUBLISHED, DatabaseImage, Dataset, as_indexed, load_dataset, plain_folder, split_name
+from tfvlad.datasets import DatabaseImage, Dataset, as_indexed, check_plain, load_dataset, plain_folder, split_name
 from tfvlad.errors import ConfigError
 
 
@@ -30,10 +28,7 @@ def asked_dataset(
     indexed = [DatabaseImage(name, path, image) for image, name, path in index.images()]
     name, folder = split_name(dataset or "")
     if not name:
-        if not queries and ":" in folder and not os.path.isdir(folder):
-            raise ConfigError(
-                f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}"
-            )
+        check_plain(folder)
         return plain_folder(queries or folder, indexed, rule), []
     if queries:
         raise ConfigError(f"{name} has queries of its own; leave --queries out")

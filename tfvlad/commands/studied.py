@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from absl import flags
 
-from tfvlad.datasets import PUBLISHED, DatabaseImage, Dataset, load_dataset, plain_folder, split_name
+from tfvlad.datasets import DatabaseImage, Dataset, check_plain, load_dataset, plain_folder, split_name
 from tfvlad.errors import ConfigError
 from tfvlad.folders import image_paths
 
@@ -31,8 +31,7 @@ def given_dataset(values: flags.FlagValues) -> Dataset | None:
             raise ConfigError(f"{name} has images and queries of its own; leave --images and --queries out")
         published = load_dataset(name, folder)
         return published if values.query_boxes else published.whole_images()
-    if folder and ":" in folder and not os.path.isdir(folder):
-        raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
+    check_plain(folder)
     searched = values.images or [folder]
     database = database_images(searched)
     queries = values.queries or folder
@@ -49,6 +48,18 @@ def unique_images(folders: Iterable[str]) -> list[str]:
       ConfigError: one is not a folder, or holds no image.
     """
     return list(_located(folders))
+
+
+def folders_of(paths: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The folders that hold exactly these images, in their order, as absolute paths; none where there are no such.
+
+    Args:
+      paths: the images.
+      given: where they come from, as far as that is known; else the folder that they have in common is looked at.
+    """
+    located = [os.path.abspath(path) for path in paths]
+    folders = [os.path.abspath(folder) for folder in given or [os.path.commonpath(map(os.path.dirname, located))]]
+    return folders if unique_images(folders) == located else []
 
 
 def title(folders: Iterable[str]) -> str:

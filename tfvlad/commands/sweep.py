@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfvlad.commands.failures import report_failures
-from tfvlad.commands.studied import database_images, given_dataset, title, unique_images
+from tfvlad.commands.studied import database_images, folders_of, given_dataset, title, unique_images
 from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
-from tfvlad.commands.sweep_output import check_output, write_outputs
+from tfvlad.commands.sweep_output import write_outputs
 from tfvlad.commands.table import table
 from tfvlad.commands.targets import writing
-from tfvlad.datasets import split_name
+from tfvlad.sweep.choice import several_processors
+from tfvlad.sweep.output import check_output
 from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
@@ -49,6 +50,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
     dataset = given_dataset(values)
+    images = database_images(values.images) if dataset is None else dataset.database
+    fitted = fit_on or [image.path for image in images]
+    folders = folders_of(fitted, values.fit_on or values.images)
     from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
     sweep = Sweep(grid, config)
@@ -59,11 +63,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if dataset is not None:
         study, failures = sweep.run(dataset, values.output, fit_on, values.seed, tell)
     else:
-        images, name = database_images(values.images), title(values.images)
         study, failures = sweep.run_on_copies(
-            images, values.proxy_queries, values.output, name, fit_on, values.seed, tell
+            images, values.proxy_queries, values.output, title(values.images), fit_on, values.seed, tell
         )
-    folders = values.fit_on or values.images or [split_name(values.dataset)[1]]
     with writing(values.output):
         write_outputs(study, values.output, folders, failures)
     if values.format == "json":
@@ -91,7 +93,7 @@ def _show(study: Study, folder: str) -> None:
     print(table(head, rows[:_SHOWN]))
     if len(rows) > _SHOWN:
         print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
-    for lines in (as_reasons(study), as_lines(study)):
+    for lines in (filter(None, [several_processors(study)]), as_reasons(study), as_lines(study)):
         for number, line in enumerate(lines):
             print(line if number else f"\n{line}")
     print(f"\n{os.path.join(folder, 'report.html')} shows the study")

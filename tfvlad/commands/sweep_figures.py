@@ -98,10 +98,20 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
 def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
     """The head and the rows of a table for programs: one row for each setting and protocol."""
     head = ["image_size", "layer", "encoding", "clusters", "dim", "size", "bytes_per_image", "encoder_bytes"]
-    head += ["network_ms", "encoding_ms", "impossible", "protocol", study.measure, "low", "high", "recall_at_1"]
+    head += [
+        "network_ms",
+        "encoding_ms",
+        "processor",
+        "impossible",
+        "protocol",
+        study.measure,
+        "low",
+        "high",
+        "recall_at_1",
+    ]
     rows = []
     for figures in _figures(study):
-        setting = [figures[name] for name in head[:11]]
+        setting = [figures[name] for name in head[: head.index("protocol")]]
         for protocol, quality in figures["protocols"].items() or [("", None)]:
             values = [quality["score"], *quality["interval"], quality["recall_at_1"]] if quality else [None] * 4
             rows.append([*setting, protocol, *values])
@@ -122,6 +132,7 @@ def _figures(study: Study) -> Iterator[dict[str, Any]]:
             "encoder_bytes": cell.encoder_bytes,
             "network_ms": cell.network_ms,
             "encoding_ms": cell.encoding_ms,
+            "processor": cell.processor,
             "impossible": cell.impossible,
             "protocols": {
                 protocol: {

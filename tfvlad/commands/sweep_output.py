@@ -10,31 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfvlad.atomic import atomic_file
-from tfvlad.errors import ConfigError
 
 if TYPE_CHECKING:
     from tfvlad.sweep.results import Cell, Study
 
 _CSV, _JSON, _FLAGFILE, _REPORT = "results.csv", "results.json", "best.flags", "report.html"
-_LOCK = {"writer.lock", "writer.lock-journal", "writer.txt"}  # a killed sweep leaves all three
-_OWN = {"cells", "queries", "scratch", *_LOCK, _CSV, _JSON, _FLAGFILE, _REPORT}
-
-
-def check_output(folder: str) -> None:
-    """Refuses a folder that holds anything but an earlier sweep, before the work whose results it is to hold.
-
-    Raises:
-      ConfigError: names what is in the way.
-    """
-    if not os.path.lexists(folder):
-        return
-    if not os.path.isdir(folder):
-        raise ConfigError(f"{folder} is not a folder; give one for the results that is empty or not there yet")
-    held = {name for name in os.listdir(folder) if not name.startswith(".")}  # files being written start with one
-    if strangers := sorted(held - _OWN):
-        raise ConfigError(f"{folder} holds {strangers[0]}, which is no sweep's; give a folder that is empty or new")
-    if held and "cells" not in held:  # every sweep has made them first; the others may be anyone's
-        raise ConfigError(f"{folder} is not of an earlier sweep; give a folder that is empty or new")
 
 
 def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[tuple[str, str]]) -> None:
@@ -43,7 +23,7 @@ def write_outputs(study: Study, folder: str, fit_on: Sequence[str], failures: Se
     Args:
       study: the results.
       folder: where to.
-      fit_on: the folders whose images were fitted on.
+      fit_on: see `flagfile`.
       failures: (path, reason) of the images that could not be used.
     """
     from tfvlad.commands.sweep_figures import as_columns, as_json
@@ -72,7 +52,7 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
     Args:
       study: whose settings all cells share.
       cell: a VLAD.
-      fit_on: the folders whose images were fitted on.
+      fit_on: the folders that hold the images that were fitted on, and no others; none where there are no such.
     """
     config, setting = study.config, cell.setting
     backbone = os.path.abspath(config.backbone) if config.backbone.endswith(".keras") else config.backbone
@@ -96,7 +76,14 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
         ("seed", study.seed),
     ]
     lines = [f"--{name}={value}" for name, value in given]
-    return "\n".join(["# tfvlad fit --flagfile=best.flags --encoder=FOLDER", *lines, ""])
+    head = ["# tfvlad fit --flagfile=best.flags --encoder=FOLDER"]
+    if not fit_on:
+        head[0] += " --images=IMAGES"
+        head += [
+            "# No folder holds the images that were fitted on and no others. Make IMAGES, with links to them under",
+            "# their own names; without --fit_on they are the database of the data set.",
+        ]
+    return "\n".join([*head, *lines, ""])
 
 
 def _write(path: str, text: str) -> None:

@@ -7,7 +7,7 @@ downloaded.
 from tfvlad.datasets.dataset import Box, DatabaseImage, Dataset, Judgement, Query, Size, Truth
 from tfvlad.datasets.indexed import as_indexed
 from tfvlad.datasets.plain import plain_folder
-from tfvlad.datasets.registry import PUBLISHED, load_dataset, split_name
+from tfvlad.datasets.registry import PUBLISHED, check_plain, load_dataset, split_name
 
 __all__ = [
     "PUBLISHED",
@@ -19,6 +19,7 @@ __all__ = [
     "Size",
     "Truth",
     "as_indexed",
+    "check_plain",
     "load_dataset",
     "plain_folder",
     "split_name",

@@ -26,6 +26,16 @@ def split_name(text: str) -> tuple[str, str]:
     return name, folder
 
 
+def check_plain(folder: str) -> None:
+    """Refuses a text that `split_name` takes for a folder, and that looks like a data set's name with one.
+
+    Raises:
+      ConfigError: says which data sets there are.
+    """
+    if ":" in folder and not os.path.isdir(folder):
+        raise ConfigError(f"{folder} is no folder, and no data set with its folder; there are {', '.join(PUBLISHED)}")
+
+
 def load_dataset(name: str, folder: str | os.PathLike[str]) -> Dataset:
     """Reads a public benchmark's ground truth from its files as published.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfvlad.sweep.choice import described, disagreements, rival
+from tfvlad.reports.sweep_figures import in_words
+from tfvlad.sweep.choice import disagreements, rival
 from tfvlad.sweep.results import Cell, Study
 
 EXAMPLES = 8
@@ -59,4 +60,4 @@ def _side(study: Study, cell: Cell, query: int) -> Side:
     right = set(study.right[query])
     hits = [(study.database[hit], int(hit) in right) for hit in cell.top[query] if hit >= 0]
     words = f"first right answer at rank {rank:,}" if rank else "no right answer"
-    return Side(described(cell.setting), rank == 1, words, hits)
+    return Side(in_words(cell.setting), rank == 1, words, hits)

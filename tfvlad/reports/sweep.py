@@ -14,7 +14,7 @@ from tfvlad.reports import charts
 from tfvlad.reports.examples import EXAMPLE_SIDE, examples
 from tfvlad.reports.page import write_page
 from tfvlad.reports.results import verdict
-from tfvlad.reports.sweep_figures import Intervals, by_cost, by_dimension, by_layer
+from tfvlad.reports.sweep_figures import Intervals, by_cost, by_dimension, by_layer, in_words
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
 from tfvlad.sweep.results import Cell, Study
@@ -47,6 +47,7 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
       OSError: the file cannot be written.
     """
     ranked = choice.ranked(study)
+    rest = [cell for cell in study.cells if math.isnan(choice.score(study, cell))]
     bounds = _intervals(study, ranked)
     costs = [
         by_cost(study, "milliseconds per image", choice.milliseconds),
@@ -58,10 +59,11 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         {
             **charts.FILTERS,
             "verdict": verdict,
-            "described": choice.described,
+            "described": in_words,
             "milliseconds": choice.milliseconds,
             "score": lambda cell: choice.score(study, cell),
             "value": _value,
+            "reason": _reason,
             "range": _range,
             "signed": _signed,
             "cost": _cost,
@@ -71,7 +73,8 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         metrics=_headline(study, ranked, bounds),
         study=study,
         ranked=ranked,
-        rest=[cell for cell in study.cells if math.isnan(choice.score(study, cell))],
+        rest=rest,
+        reasons=list(dict.fromkeys(map(_reason, rest))),
         intervals=bounds,
         choices=_choices(study, ranked),
         claims=[(claim, list(of)) for claim, of in itertools.groupby(findings(study), lambda finding: finding.claim)],
@@ -108,10 +111,12 @@ def _notes(study: Study, ranked: Sequence[Cell]) -> Iterator[str]:
             "(cropped, turned, blurred, compressed), to be found again. That tells which settings stand such changes, "
             "not which find another photograph of the same object, where figures would be lower."
         )
+    if warning := choice.several_processors(study):
+        yield f"{warning}."
     if not ranked:
         yield "No setting has a score."
         return
-    yield f"Best setting: {choice.described(ranked[0].setting)}."
+    yield f"Best setting: {in_words(ranked[0].setting)}."
     if len(ranked) > 1:
         values = np.stack([cell.qualities[study.protocols[0]].values for cell in ranked])
         mean, low, high = best_of(values, study.seed)
@@ -154,6 +159,11 @@ def _behind(study: Study, best: Cell, other: Cell) -> str:
     protocol = study.protocols[0]
     gap = difference(other.qualities[protocol].values, best.qualities[protocol].values, study.seed)
     return f"{_signed(gap.mean)} ({_signed(gap.low)} to {_signed(gap.high)})"
+
+
+def _reason(cell: Cell) -> str:
+    """Why a cell has no score."""
+    return cell.impossible or "no query has a right answer"
 
 
 def _value(value: float) -> str:

@@ -17,6 +17,12 @@ FRONT_COLOUR = 5
 APART = 0.1  # of the room of a layer, between the error bars of two image sizes
 
 
+def in_words(setting: Setting) -> str:
+    """A setting as `described`, but that no line is broken within "32-D"."""
+    words, comma, last = described(setting).rpartition(", ")
+    return words + comma + last.replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
 def by_layer(study: Study, intervals: Intervals) -> list[Chart]:
     """One chart for each encoding of layers, a line for each image size; all have the same axes (the paper's figure of
     layers and scales). The fully connected features, which have no layer, are a dashed line in the VLAD's chart."""
@@ -57,7 +63,7 @@ def by_dimension(study: Study, intervals: Intervals) -> Chart | None:
         best = cells[0].setting
         alike = sorted((cell for cell in cells if _but_dim(cell.setting) == _but_dim(best)), key=lambda cell: cell.size)
         points = [_point(study, c, c.size, intervals)._replace(hollow=not c.setting.dim) for c in alike]
-        lines.append(Series(described(best).rpartition(", ")[0], points, colour))
+        lines.append(Series(in_words(best).rpartition(", ")[0], points, colour))
     axis = logarithmic("numbers in the descriptor", (point.x for line in lines for point in line.points))
     return Chart("Quality by dimension", axis, _axis_of(study, lines), lines)
 
@@ -101,7 +107,7 @@ def _point(study: Study, cell: Cell, x: float, intervals: Intervals) -> Point:
 
 
 def _about(study: Study, cell: Cell) -> str:
-    return f"{described(cell.setting)}: {study.measure} {score(study, cell):.3f}"
+    return f"{in_words(cell.setting)}: {study.measure} {score(study, cell):.3f}"
 
 
 def _quality_axis(study: Study, cells: Iterable[Cell], intervals: Intervals) -> Axis:
@@ -115,7 +121,7 @@ def _axis_of(study: Study, series: Iterable[Series]) -> Axis:
 
 def _shape(cell: Cell) -> str:
     """The encoding with its K and dimension, without layer and image size."""
-    words = described(cell.setting).split(", ")
+    words = in_words(cell.setting).split(", ")
     return ", ".join([words[0], *words[3:]])
 
 

@@ -38,6 +38,13 @@ def milliseconds(cell: Cell) -> float:
     return cell.network_ms + cell.encoding_ms
 
 
+def several_processors(study: Study) -> str:
+    """That milliseconds do not compare, in words; empty where they do."""
+    if len(study.processors) < 2:
+        return ""
+    return f"Milliseconds were measured on different processors, and only compare on one: {'; '.join(study.processors)}"
+
+
 def ranked(study: Study) -> list[Cell]:
     """The cells that have a score, the best first.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 
 from tfvlad.sweep.networks import Network
+from tfvlad.whitening import fits_exactly
 
 _PER_SECOND = 2.5e10  # multiply-adds of networks, VLADs and k-means
 _PER_SECOND_IN_DOUBLE = 1e10  # of what is fitted and compared in float64
@@ -54,8 +55,9 @@ def ranking_seconds(images: int, fitted: int, queries: int, database: int, lengt
       length: of a whole descriptor.
       dims: dimensions to leave; 0 is the whole descriptor.
     """
-    largest = max(dims)
-    fitting = fitted * length * min(fitted, length, 10 * largest) if largest else 0
-    projecting = images * length * largest
+    short = {dim: fits_exactly((fitted, length), dim) for dim in dims if dim}
+    fits = [dim for dim, exactly in short.items() if not exactly or dim == max(short)]  # see `judge_dims`
+    fitting = fitted * length * sum(min(fitted, length, 10 * dim) for dim in fits)
+    projecting = images * length * sum(fits)
     comparing = queries * database * sum(dim or length for dim in dims)
     return (fitting + projecting + comparing) / _PER_SECOND_IN_DOUBLE + _STORED * len(dims)

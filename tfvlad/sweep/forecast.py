@@ -10,12 +10,12 @@ from tfvlad.sweep.extraction import batch_shape
 from tfvlad.sweep.meter import Kind
 from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.workload import Workload
+from tfvlad.whitening import fits_exactly
 
 _LIBRARIES = 500_000_000  # bytes of TensorFlow and of the kernels
 _WEIGHTS = 3  # copies of the network's, while they are loaded and named
 _BATCHES = 4  # layers' outputs that are held at once: at work, made unit length, and on the way to be stored
 _EARLY = 1024  # features of a cluster that k-means begins with, a copy; see `tfvlad.codebook`
-_EXACT = 2048  # see `tfvlad.whitening`
 _RANKED = 1 << 30  # bytes of the largest block of rankings, and of what sorts it; see `tfvlad.sweep.judging`
 
 
@@ -112,7 +112,7 @@ class Forecast:
 
     def _whitening_memory(self, stream: Stream) -> int:
         fitted, length = len(self._roles.fit), self._limits.length(stream)
-        if min(fitted, length) <= _EXACT:
+        if fits_exactly((fitted, length), self._largest_dim()):
             return 32 * min(fitted, length) ** 2 + (1 << 27)
         return 4 * 10 * (self._largest_dim() + 10) * length
 

@@ -15,7 +15,7 @@ from tfvlad.errors import ConfigError
 from tfvlad.ranking import block_size, rank_exactly
 from tfvlad.sweep.results import SHOWN, Quality
 from tfvlad.sweep.roles import Roles, Rows
-from tfvlad.whitening import Whitening, fit_whitening
+from tfvlad.whitening import Whitening, fit_whitening, fits_exactly
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -46,11 +46,11 @@ def judge_dims(
     dims: Sequence[int],
     seed: int,
     on_disk: Callable[[tuple[int, ...]], Floats],
-) -> dict[int, Judged | str]:
-    """Judges descriptors with each number of dimensions.
+) -> Iterator[tuple[int, Judged | str]]:
+    """Judges descriptors with each number of dimensions, the most first, as if there were no other.
 
-    The whitening is fitted once, with the most dimensions that are possible; fewer are the first of those, scaled to
-    unit length again.
+    Where a whitening with fewer dimensions has the first of one with more, as an exact fit does, it is not fitted
+    again: only scaled to unit length again.
 
     Args:
       rows: (n, D) float32, unit length.
@@ -60,27 +60,27 @@ def judge_dims(
       seed: of the randomised SVD.
       on_disk: makes an array of a shape, for what would not fit into memory.
 
-    Returns:
-      Number of dimensions -> what it gives, or why it is not possible.
+    Yields:
+      Number of dimensions, and what it gives or why it is not possible.
     """
-    judged: dict[int, Judged | str] = {}
     whitened: Floats | None = None
-    whitening_ms = 0.0
+    whitening_ms = 0.0  # of each dimension
     for dim in sorted(dims, reverse=True):
-        if dim and whitened is None:
+        if not dim:
+            yield dim, Judged(*_judge(rows, np.asarray, roles, dataset), 0.0)
+            continue
+        if whitened is None or not fits_exactly((len(roles.fit), rows.shape[1]), dim):
             try:
                 whitening = fit_whitening(_taken(rows, roles.fit), dim, seed)
             except ConfigError as error:
-                judged[dim] = str(error)
+                yield dim, str(error)
                 continue
             start = time.perf_counter()
+            whitened = None  # its place on disk is taken again
             whitened = on_disk((len(rows), dim))
             _project(rows, whitening, whitened)
             whitening_ms = (time.perf_counter() - start) / max(1, len(rows)) / dim * 1e3
-        vectors = rows if whitened is None or not dim else whitened[:, :dim]
-        normalise = _unit_length if dim else np.asarray
-        judged[dim] = Judged(*_judge(vectors, normalise, roles, dataset), whitening_ms * dim)
-    return judged
+        yield dim, Judged(*_judge(whitened[:, :dim], _unit_length, roles, dataset), whitening_ms * dim)
 
 
 def _taken(rows: Floats, places: Rows) -> Floats:

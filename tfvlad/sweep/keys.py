@@ -1,4 +1,8 @@
-"""Names for what a sweep computes, made of everything that shapes it: what has the same name need not be done again."""
+"""Names for what a sweep computes, made of everything that shapes it: what has the same name need not be done again.
+
+The libraries' versions are part of it, as rankings may change with them. The processor is not, so that a sweep may go
+on elsewhere: it decides the milliseconds alone, and each cell says which it was.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from tfvlad import images
 from tfvlad.config import EncoderConfig
 from tfvlad.datasets import Dataset, Query
 from tfvlad.sweep.cells import digest
+from tfvlad.sweep.machine import libraries
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
-from tfvlad.weights import weights_digest
 
-_VERSION = 2  # raised whenever the same settings give other cells
+_VERSION = 3  # raised whenever the same settings give other cells
 
 
 class Keys:
@@ -39,7 +43,7 @@ class Keys:
         self._digests: dict[str, str] = {}
         self._shared = digest(
             [
-                [_VERSION, images.VERSION, image_size, seed, network.preprocessing],
+                [_VERSION, libraries(), images.VERSION, image_size, seed, network.preprocessing],
                 [config.precision, config.resize, config.max_pixels, config.codebook_samples, config.whitening_samples],
                 [file_stamp(query) for query in fit_on],
                 [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
@@ -47,12 +51,12 @@ class Keys:
                 [dataset.measure, dataset.protocols],
             ]
         )
-        self.size = digest([self._shared, config.intra_norm, config.power, weights_digest(network.model)])
+        self.size = digest([self._shared, config.intra_norm, config.power, network.digest([*network.outputs])])
 
     def cell(self, stream: Stream, dim: int) -> str:
         """The name of a cell."""
         if stream.layer not in self._digests:
-            self._digests[stream.layer] = self._network.digest(stream.layer)
+            self._digests[stream.layer] = self._network.digest([stream.layer])
         vlad = [self._config.intra_norm, self._config.power] if stream.encoding == "vlad" else []
         return digest([self._shared, stream, self._digests[stream.layer], vlad, dim])
 

@@ -20,6 +20,8 @@ from tfvlad.backbones import (
 )
 from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
+from tfvlad.sweep.architecture import architecture
+from tfvlad.sweep.cells import digest
 from tfvlad.weights import build_with_weights, weights_digest
 
 _FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # what the paper compares with: the features before the classifier
@@ -50,9 +52,10 @@ class Network:
         compute_in(self.precision, model)
         return model
 
-    def digest(self, layer: str) -> str:
-        """SHA-256 of what leads to a layer: kinds of layers and weights."""
-        return weights_digest(self.cut([layer]))
+    def digest(self, layers: Sequence[str]) -> str:
+        """A name for what leads to these layers: settings and connections of layers, and weights."""
+        model = self.cut(layers)
+        return digest([architecture(model), weights_digest(model)])
 
 
 def outputs_of(model: keras.Model, images: Any) -> list[Any]:

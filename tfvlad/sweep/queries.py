@@ -7,6 +7,7 @@ another viewpoint, other light or another camera, which photographs of the same 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 
 import numpy as np
@@ -21,6 +22,7 @@ from tfvlad.errors import ConfigError, ImageError
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.keys import file_stamp
 
+_COPY = re.compile(r"[0-9]{6,}-[0-9a-f]{12}\.jpg")  # the name of a copy: its original's place, and what shapes it
 _VERSION = 1  # raised whenever the same seed gives other copies
 _LONGEST_SIDE = 1024  # pixels of a copy
 _TURN = 20.0  # degrees, to either side
@@ -36,7 +38,7 @@ def self_retrieval(
     """Makes a data set of images and altered copies of a random part of them.
 
     Each copy is turned, cut, blurred and compressed, all four, by seeded random amounts. Copies that are there already
-    are left alone, so that a stopped sweep finds its queries again; other JPEG files in the folder are deleted.
+    are left alone, so that a stopped sweep finds its queries again; those of other seeds and images are deleted.
 
     Args:
       database: the images, with their places as ids.
@@ -97,7 +99,7 @@ def _write(path: str, pixels: npt.NDArray[np.uint8], generator: np.random.Genera
 
 
 def _delete_others(folder: str | os.PathLike[str], copies: Collection[str]) -> None:
-    """Removes the copies of another seed, or of images that are no longer there."""
+    """Removes the copies of another seed, or of images that are no longer there; no file of another name."""
     for entry in os.scandir(folder):
-        if entry.path not in copies and entry.name.endswith(".jpg"):
+        if entry.path not in copies and _COPY.fullmatch(entry.name):
             os.unlink(entry.path)

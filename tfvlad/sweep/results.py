@@ -66,6 +66,7 @@ class Cell:
       encoding_ms: milliseconds per image that the encoding and the whitening take.
       top: (Q, 5) int64, positions in `Study.database` of the first hits that are not junk; -1 beyond the last.
       impossible: why the setting was not possible, such as more dimensions than images to fit on; else empty.
+      processor: what the milliseconds were measured on; empty where nothing was.
     """
 
     setting: Setting
@@ -76,6 +77,7 @@ class Cell:
     encoding_ms: float
     top: npt.NDArray[np.int64]
     impossible: str = ""
+    processor: str = ""
 
     @property
     def bytes_per_image(self) -> int:
@@ -114,3 +116,8 @@ class Study:
     fit_on: int
     cells: list[Cell]
     seed: int
+
+    @property
+    def processors(self) -> list[str]:
+        """What milliseconds were measured on: several where the sweep went on elsewhere than it began."""
+        return sorted({cell.processor for cell in self.cells if cell.processor})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from tfvlad.config import EncoderConfig
@@ -15,13 +14,13 @@ from tfvlad.sweep.limits import Limits
 from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.needs import Needs, check_space
 from tfvlad.sweep.networks import load_networks, select_layers
+from tfvlad.sweep.output import check_output, claimed
 from tfvlad.sweep.plan import Grid
 from tfvlad.sweep.queries import self_retrieval
 from tfvlad.sweep.results import Cell, Study
 from tfvlad.sweep.size import Failures, SizeSweep
 from tfvlad.sweep.task import Task
-from tfvlad.sweep.workload import CELLS, Workload
-from tfvlad.writer_lock import sole_writer
+from tfvlad.sweep.workload import Workload
 
 Failed: TypeAlias = list[tuple[str, str]]  # path and reason of images that could not be used
 
@@ -70,7 +69,7 @@ class Sweep:
 
         Args:
           dataset: queries, database and right answers.
-          output: a folder, made where it is not there; ``cells`` and ``scratch`` in it are the sweep's own.
+          output: a folder that is empty, of an earlier sweep, or not there yet.
           fit_on: paths of the images that codebooks and whitening are fitted on; None takes the database.
           seed: makes the result reproducible.
           on_needs: is told what the sweep will take, before the first image.
@@ -79,13 +78,16 @@ class Sweep:
           The study, and (path, reason) of the images that could not be used at one size or more.
 
         Raises:
-          ConfigError: no setting is possible, no image can be used, or the disk of `output` is too small.
+          ConfigError: no setting is possible, no image can be used, `output` holds other files than a sweep's, or its
+            disk is too small.
           ArtifactError: another sweep is at work in `output`.
         """
-        task = Task(dataset, _to_fit_on(dataset.database, fit_on), self._config, self._grid, seed, os.fspath(output))
+        folder = os.fspath(output)
+        check_output(folder)
+        task = Task(dataset, _to_fit_on(dataset.database, fit_on), self._config, self._grid, seed, folder)
         self._refuse_impossible(len(task.fit_on))
         plan = self._plan(task)
-        with _claimed(output):
+        with claimed(folder):
             return self._work(task, plan, on_needs, proxy=False)
 
     def run_on_copies(
@@ -121,7 +123,7 @@ class Sweep:
             raise ConfigError("one image alone is found by every setting; give a folder with more")
         fitting = _to_fit_on(images, fit_on)
         self._refuse_impossible(len(fitting))
-        with _claimed(folder):
+        with claimed(folder):
             place = os.path.join(folder, _COPIES)
             dataset = self_retrieval(images, copies, place, seed, name, self._config.max_pixels)
             task = Task(dataset, fitting, self._config, self._grid, seed, folder)
@@ -186,15 +188,6 @@ def sweep(
 ) -> tuple[Study, Failed]:
     """Tries every setting of a grid: `Sweep` and its `Sweep.run`."""
     return Sweep(grid, config).run(dataset, output, fit_on, seed)
-
-
-@contextlib.contextmanager
-def _claimed(output: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps every other sweep out of an output folder, which is made where it is not there."""
-    folder = os.fspath(output)
-    os.makedirs(os.path.join(folder, CELLS), exist_ok=True)
-    with sole_writer(folder):
-        yield
 
 
 def _to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:

@@ -6,24 +6,23 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.atomic import atomic_file
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ArtifactError, ConfigError
 from tfvlad.sweep.plan import Stream
 
 Floats = npt.NDArray[np.float32]
 Mapped = np.memmap[Any, np.dtype[np.float32]]  # an array in a file, or a part of one
 
 _PLAN = "plan.json"
-_SAVE_EVERY = 10.0  # seconds: what a killed sweep has to do again, at most
+_SAVE_EVERY = 10.0  # seconds of a pass: what a killed sweep has to do again of it, at most
 
 
 class Scratch:
@@ -34,22 +33,26 @@ class Scratch:
       streams: the descriptors that are being made there.
     """
 
-    def __init__(self, folder: str, key: str, streams: Sequence[Stream]) -> None:
+    def __init__(self, folder: str, key: str, streams: Sequence[Stream], known: Collection[Stream]) -> None:
         """Goes on in the folder if it is of the same work and makes all of these; else clears it and starts anew.
 
         Args:
           folder: may be there already.
-          key: names everything that shapes the descriptors.
+          key: names everything that shapes the descriptors, and which image each row is of.
           streams: those still needed.
+          known: those that can be made. What was begun with others among them cannot go on.
+
+        Raises:
+          ConfigError: see `delete`.
         """
         self.folder = folder
-        self.streams = list(streams)
         plan = read_json(self.path(_PLAN))
         if plan is not None and plan["key"] == key:
             before = [Stream(*stream) for stream in plan["streams"]]
-            if set(streams) <= set(before):
+            if set(streams) <= set(before) <= set(known):
                 self.streams = before
                 return
+        self.streams = list(streams)
         self.delete()
         write_json(self.path(_PLAN), {"key": key, "streams": self.streams})
 
@@ -66,16 +69,17 @@ class Scratch:
 
         Raises:
           ConfigError: there is no space for them.
+          ArtifactError: the file that is there holds others.
         """
         path = self.path(name)
         values = sum(map(math.prod, shapes))
         if not os.path.exists(path):
-            with open(path, "wb") as file:
-                try:
-                    _reserve(file, values)
-                except ConfigError:
-                    os.unlink(path)
-                    raise
+            with atomic_file(path) as temporary, open(temporary, "wb") as file:
+                _reserve(file, values, path)
+        elif os.path.getsize(path) != 4 * values:  # mapped, it would be extended by zeros
+            raise ArtifactError(
+                path, f"must have {4 * values} bytes, has {os.path.getsize(path)}; delete {self.folder}"
+            )
         return _split(np.memmap(path, np.float32, "r+", shape=(values,)), shapes)
 
     def temporary(self, shape: tuple[int, ...]) -> Floats:
@@ -85,7 +89,7 @@ class Scratch:
           ConfigError: there is no space for it.
         """
         with tempfile.TemporaryFile(dir=self.folder) as file:
-            _reserve(file, math.prod(shape))
+            _reserve(file, math.prod(shape), self.folder)
             return np.memmap(file, np.float32, "r+", shape=shape)
 
     def remove(self, name: str) -> None:
@@ -94,8 +98,19 @@ class Scratch:
             os.unlink(self.path(name))
 
     def delete(self) -> None:
-        """Deletes everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Deletes everything, the plan last: by it the folder is known as a sweep's.
+
+        Raises:
+          ConfigError: the folder holds files and no plan, and so is somebody else's.
+        """
+        names = sorted(os.listdir(self.folder), key=lambda name: name == _PLAN) if os.path.isdir(self.folder) else []
+        if _PLAN in names:
+            for name in names:
+                os.unlink(self.path(name))
+            with contextlib.suppress(OSError):  # NFS keeps the names of files that are still mapped
+                os.rmdir(self.folder)
+        elif any(not name.startswith(".") for name in names):  # a file that was being written starts with one
+            raise ConfigError(f"{self.folder} is no sweep's; give another output folder, or move it away")
 
 
 class Progress:
@@ -146,12 +161,12 @@ def write_json(path: str, value: Any) -> None:
         json.dump(value, file)
 
 
-def _reserve(file: IO[bytes], values: int) -> None:
+def _reserve(file: IO[bytes], values: int, path: str) -> None:
     """Takes the space of so many float32: a disk found full only when a mapped page is written ends the process."""
     try:
         os.posix_fallocate(file.fileno(), 0, 4 * values)
     except OSError as error:
-        raise ConfigError(f"{file.name} cannot hold {4 * values / 1e6:,.0f} MB: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot hold {4 * values / 1e6:,.0f} MB: {error.strerror}") from None
 
 
 def _split(flat: Mapped, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:

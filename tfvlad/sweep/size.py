@@ -9,11 +9,13 @@ import tensorflow as tf
 from tfvlad.datasets import Query
 from tfvlad.errors import ConfigError
 from tfvlad.images import image_loader
+from tfvlad.sweep.cells import digest
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
 from tfvlad.sweep.forecast import Forecast
 from tfvlad.sweep.judging import Judged, judge_dims
+from tfvlad.sweep.machine import processor
 from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream
@@ -38,7 +40,6 @@ class SizeSweep:
         config, network = self._task.config, workload.limits.network
         self._loader = image_loader(workload.limits.image_size, config.resize, network.preprocessing, config.max_pixels)
         self._failures_key = f"failed-{workload.keys.size}"
-        self._failures: Failures = {}
 
     def run(self) -> tuple[list[Cell], Failures]:
         """Every cell, computed where it is not there yet, and the images that could not be used.
@@ -46,15 +47,15 @@ class SizeSweep:
         Raises:
           ConfigError: no image can be used.
         """
-        work = self._work
-        if work.missing:
+        if self._work.missing:
             self._compute()
-        failed = work.cache.get_json(self._failures_key) or []
-        return list(work.cells()), {Query(path, box and tuple(box)): why for path, box, why in failed}
+        return list(self._work.cells()), self._failures()
 
     def _compute(self) -> None:
         work, task = self._work, self._task
-        scratch = Scratch(scratch_folder(task.folder), work.keys.size, list(work.missing))
+        images, _ = task.described()  # depends on the grid, which the cells' names do not
+        key = digest([work.keys.size, images])
+        scratch = Scratch(scratch_folder(task.folder), key, list(work.missing), work.limits.streams)
         books = Codebooks(scratch, task)
         not_fitted = self._fit(scratch, books)
         self._note({task.fit_on[position]: reason for position, reason in books.failures().items()})
@@ -65,10 +66,14 @@ class SizeSweep:
             self._describe_and_judge(scratch, books.failures(), fitted)
         scratch.delete()
 
+    def _failures(self) -> Failures:
+        failed = self._work.cache.get_json(self._failures_key) or []
+        return {Query(path, box and tuple(box)): why for path, box, why in failed}
+
     def _note(self, failed: Failures) -> None:
-        """Keeps word of images that cannot be used, for a sweep that finds all cells finished."""
-        self._failures |= failed
-        self._work.cache.put_json(self._failures_key, [[*image, reason] for image, reason in self._failures.items()])
+        """Keeps word of images that cannot be used, for a sweep that does not come to them as its cells are there."""
+        known = self._failures() | failed
+        self._work.cache.put_json(self._failures_key, [[*image, reason] for image, reason in known.items()])
 
     def _fit(self, scratch: Scratch, books: Codebooks) -> dict[Stream, str]:
         vlads = [stream for stream in scratch.streams if stream.encoding == "vlad"]
@@ -156,13 +161,13 @@ class SizeSweep:
     ) -> None:
         self._at(f"rankings of {stream.layer or 'the whole network'}")
         work, task = self._work, self._task
-        found = judge_dims(rows, roles, task.dataset, work.missing[stream], task.seed, scratch.temporary)
-        for dim, judged in found.items():
+        dims = work.missing[stream]
+        for dim, judged in judge_dims(rows, roles, task.dataset, dims, task.seed, scratch.temporary):
             if isinstance(judged, Judged):
                 setting, length = stream.setting(work.limits.image_size, dim), dim or work.limits.length(stream)
                 ms = encoding_ms + judged.whitening_ms
                 size = work.limits.encoder_bytes(stream, dim)
-                cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top)
+                cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top, processor=processor())
             else:
                 cell = work.impossible(stream, dim, judged)
             work.put(stream, dim, cell)

@@ -15,7 +15,7 @@ from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.results import SHOWN, Cell
 from tfvlad.sweep.task import Task
 
-CELLS = "cells"  # the folder of finished cells, which an output folder has from the first
+_CELLS = "cells"  # the folder of finished cells, in the output's
 
 
 class Workload:
@@ -33,7 +33,7 @@ class Workload:
         """Takes what to do, and what is possible."""
         self.task = task
         self.limits = limits
-        self.cache = CellCache(os.path.join(task.folder, CELLS))
+        self.cache = CellCache(os.path.join(task.folder, _CELLS))
         self.keys = Keys(task.dataset, task.fit_on, task.config, limits.network, limits.image_size, task.seed)
         self.missing = {stream: dims for stream in limits.streams if (dims := self._missing(stream))}
 
