@@ -13,6 +13,8 @@ import pytest
 import tfvlad
 from tfvlad.datasets import Dataset
 from tfvlad.sweep import Grid, sweep
+from tfvlad.sweep.architecture import architecture
+from tfvlad.sweep.cells import digest
 from tfvlad.sweep.networks import FC, Network, load_networks, select_layers
 
 
@@ -147,3 +149,24 @@ def test_the_named_networks_are_swept(
     assert {(cell.setting.layer, cell.setting.encoding) for cell in study.cells} == set(kinds)
     assert len(study.cells) == 2 * len(kinds)
     assert all(cell.qualities["all"].score > 0 and not cell.impossible for cell in study.cells)
+
+
+def test_custom_layers_have_digests_too() -> None:
+    @keras.saving.register_keras_serializable("tests")
+    class Block(keras.Model):
+        def __init__(self, layers: int = 1, **options: object) -> None:
+            super().__init__(**options)
+            self.layers_asked, self.convolution = layers, keras.layers.Conv2D(3, 1)
+
+        def call(self, inputs: Any) -> Any:
+            return self.convolution(inputs)
+
+        def get_config(self) -> dict[str, object]:
+            return {"layers": self.layers_asked}
+
+    def with_block(layers: int) -> str:
+        inputs = keras.Input((None, None, 3))
+        output = keras.layers.Conv2D(4, 1, activation=keras.layers.LeakyReLU(0.1))(Block(layers)(inputs))
+        return digest(architecture(keras.Model(inputs, output)))
+
+    assert with_block(1) == with_block(1) != with_block(2)

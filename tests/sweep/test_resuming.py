@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
+from PIL import Image
 
 import tfvlad
-from tfvlad.datasets import Dataset
+from tfvlad.datasets import Dataset, Query
 from tfvlad.sweep import Cell, Grid, Study, codebooks, judging, passes, scratch, size, sweep
 from tfvlad.sweep.cells import as_json
 
@@ -107,6 +109,33 @@ def test_a_stopped_sweep_goes_on_with_another_grid(
     undisturbed, expected = sweep(own, tmp_path / "whole", grids[1], config, fit_on)
     assert figures(resumed) == figures(undisturbed)
     assert failures == expected
+
+
+def test_images_that_one_layer_has_no_room_for_are_left_out_of_no_other_run(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    inputs = keras.Input((None, None, 3))
+    shallow = keras.layers.Conv2D(8, 3, strides=2, name="first")(inputs)
+    keras.Model(inputs, keras.layers.Conv2D(8, 3, name="second")(shallow)).save(tmp_path / "deep.keras")
+    narrow = tmp_path / "narrow.png"
+    Image.new("RGB", (4, 60), "red").save(narrow)
+    queries = [*dataset.queries, Query(str(narrow))]
+    truths = [*dataset.ground_truth, {"ok": [0], "junk": []}]
+    own = dataclasses.replace(dataset, queries=queries, protocols={"all": truths})
+    fitting = dataclasses.replace(config, backbone=str(tmp_path / "deep.keras"), resize="fit")
+    grids = [dataclasses.replace(GRID, layers=layers, image_sizes=(48,)) for layers in (GRID.layers, ("first",))]
+    sweep(own, tmp_path / "one", grids[0], fitting)
+    after, failures = sweep(own, tmp_path / "one", grids[1], fitting)
+    alone, expected = sweep(own, tmp_path / "other", grids[1], fitting)
+    assert figures(after) == figures(alone)
+    assert failures == expected
+
+
+def test_folders_in_the_scratch_are_left_alone(tmp_path: Path) -> None:
+    begun = scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    (tmp_path / "scratch" / "own").mkdir()
+    begun.delete()
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["own"]
 
 
 def test_a_file_of_another_size_is_not_taken_over(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
     if not fit_on:
         head[0] += " --images=IMAGES"
         head += [
-            "# No folder holds the images that were fitted on and no others. Make IMAGES, with links to them under",
-            "# their own names; without --fit_on they are the database of the data set.",
+            "# No folder holds the images that were fitted on and no others. Make IMAGES, with links to them, named so",
+            "# as to sort in their order; without --fit_on they are the database, in the order of the data set's list.",
         ]
     return "\n".join([*head, *lines, ""])
 

@@ -47,7 +47,7 @@ def as_indexed(dataset: Dataset, indexed: Iterable[DatabaseImage]) -> tuple[Data
     outsiders = [id_ for file, id_ in ids.items() if inside and file not in own and file.startswith(inside)]
 
     def renamed(truth: Truth) -> Truth:
-        ok, junk = ([known[id_] for id_ in truth[kind]] for kind in ("ok", "junk"))
+        ok, junk = (list(dict.fromkeys(known[id_] for id_ in truth[kind])) for kind in ("ok", "junk"))
         return {"ok": ok, "junk": junk + outsiders + again}
 
     protocols = {name: [renamed(truth) for truth in truths] for name, truths in dataset.protocols.items()}

@@ -21,21 +21,33 @@ def _unnamed(value: Any, places: Mapping[str, int]) -> Any:
         return [_unnamed(each, places) for each in value]
     if not isinstance(value, dict):
         return value
-    layers = value.get("layers")
-    if layers is None:
-        return {
-            key: _placed(each, places) if key in _CONNECTED else _unnamed(each, places) for key, each in value.items()
-        }
-    names = [layer["config"]["name"] for layer in layers]  # a Sequential has them only there
-    places = {name: place for place, name in enumerate(names)}
-    model = {key: each for key, each in value.items() if key not in ("name", "layers")}
-    return {**_unnamed(model, places), "layers": [_unnamed(_without_name(layer), places) for layer in layers]}
+    if _is_graph(value):
+        names = [layer.get("name", layer["config"].get("name")) for layer in value["layers"]]
+        places = {name: place for place, name in enumerate(names)}
+        value = {key: each for key, each in value.items() if key != "name"}
+        value["layers"] = [_without_name(layer) for layer in value["layers"]]
+    elif _is_layer(value):
+        value = _without_name(value)
+    return {key: _placed(each, places) if key in _CONNECTED else _unnamed(each, places) for key, each in value.items()}
 
 
 def _without_name(layer: dict[str, Any]) -> dict[str, Any]:
-    """Of a layer, and of no other object: the name of a data type, for one, is all that there is of it."""
     config = {key: each for key, each in layer["config"].items() if key != "name"}
     return {key: each for key, each in layer.items() if key != "name"} | {"config": config}
+
+
+def _is_graph(value: dict[str, Any]) -> bool:
+    """Whether this is the configuration of a model of layers, and not of a layer with some `layers` of its own."""
+    layers = value.get("layers")
+    return isinstance(layers, list) and all(
+        isinstance(layer, dict) and isinstance(layer.get("config"), dict) for layer in layers
+    )
+
+
+def _is_layer(value: dict[str, Any]) -> bool:
+    """Whether this describes a layer, and no other object: the name of a data type, for one, is all there is of it."""
+    of_keras = str(value.get("module")).startswith("keras.layers")
+    return isinstance(value.get("config"), dict) and (of_keras or value.get("registered_name") is not None)
 
 
 def _placed(reference: Any, places: Mapping[str, int]) -> Any:

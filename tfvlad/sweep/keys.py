@@ -7,7 +7,7 @@ on elsewhere: it decides the milliseconds alone, and each cell says which it was
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from tfvlad import images
@@ -18,7 +18,7 @@ from tfvlad.sweep.machine import libraries
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
 
-_VERSION = 3  # raised whenever the same settings give other cells
+_VERSION = 4  # raised whenever the same settings give other cells
 
 
 class Keys:
@@ -31,13 +31,14 @@ class Keys:
     def __init__(
         self,
         dataset: Dataset,
-        fit_on: Iterable[Query],
+        fit_on: Sequence[Query],
         config: EncoderConfig,
         network: Network,
         image_size: int,
         seed: int,
+        streams: Sequence[Stream],
     ) -> None:
-        """Takes what shapes the cells."""
+        """Takes what shapes the cells; of the descriptors of the whole run only what shapes each other's."""
         self._config = config
         self._network = network
         self._digests: dict[str, str] = {}
@@ -49,6 +50,7 @@ class Keys:
                 [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
                 [file_stamp(query) for query in dataset.queries],
                 [dataset.measure, dataset.protocols],
+                _company(streams, config, len(fit_on)),
             ]
         )
         self.size = digest([self._shared, config.intra_norm, config.power, network.digest([*network.outputs])])
@@ -59,6 +61,16 @@ class Keys:
             self._digests[stream.layer] = self._network.digest([stream.layer])
         vlad = [self._config.intra_norm, self._config.power] if stream.encoding == "vlad" else []
         return digest([self._shared, stream, self._digests[stream.layer], vlad, dim])
+
+
+def _company(streams: Sequence[Stream], config: EncoderConfig, fit_on: int) -> list[Any]:
+    """What a cell owes to the others of its run: which images it is about."""
+    # An image that is too narrow for one layer, or overflows in one, is left out of all.
+    alike = config.resize == "stretch" and config.precision == "float32"
+    layers = [] if alike else sorted({stream.layer for stream in streams})
+    # Those that cannot be read are no choice for the whitening where a pass for codebooks came before.
+    chosen = fit_on > config.whitening_samples and any(stream.encoding == "vlad" for stream in streams)
+    return [layers, chosen]
 
 
 def file_stamp(image: Query) -> list[Any]:

@@ -18,9 +18,13 @@ def libraries() -> str:
 
 
 def processor() -> str:
-    """Such as ``AMD EPYC 7B13, 2 cores``: what it is called, and how much of it this process may use."""
+    """Such as ``AMD EPYC 7B13, 2 cores``, and the GPUs' names: what this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
         name = next(line for line in file if line.startswith("model name")).partition(":")[2].strip()
-    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.get_visible_devices("GPU")
+    ]
+    return ", ".join([f"{name}, {cores} core{'s' if cores > 1 else ''}", *gpus])

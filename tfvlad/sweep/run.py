@@ -63,7 +63,8 @@ class Sweep:
 
         Each image passes the network once at each size to be described, and once more where it is among those that the
         codebooks are fitted on. What is finished is kept in `output`: a stopped sweep goes on where it was, and one
-        with more layers or dimensions computes only what is new. Memory does not grow with the number of images: it
+        with more layers or dimensions computes only what is new; what is not finished is kept of one image size, and
+        dropped where another comes first. Memory does not grow with the number of images: it
         is bounded by a few batches of all layers' outputs, and by the sampled features of one layer. The descriptors
         of the image size at work lie on disk, in `output`.
 

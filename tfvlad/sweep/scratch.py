@@ -98,7 +98,7 @@ class Scratch:
             os.unlink(self.path(name))
 
     def delete(self) -> None:
-        """Deletes everything, the plan last: by it the folder is known as a sweep's.
+        """Deletes all files, the plan last: by it the folder is known as a sweep's.
 
         Raises:
           ConfigError: the folder holds files and no plan, and so is somebody else's.
@@ -106,8 +106,9 @@ class Scratch:
         names = sorted(os.listdir(self.folder), key=lambda name: name == _PLAN) if os.path.isdir(self.folder) else []
         if _PLAN in names:
             for name in names:
-                os.unlink(self.path(name))
-            with contextlib.suppress(OSError):  # NFS keeps the names of files that are still mapped
+                if not os.path.isdir(self.path(name)):
+                    os.unlink(self.path(name))
+            with contextlib.suppress(OSError):  # a folder is not ours; NFS keeps the names of mapped files
                 os.rmdir(self.folder)
         elif any(not name.startswith(".") for name in names):  # a file that was being written starts with one
             raise ConfigError(f"{self.folder} is no sweep's; give another output folder, or move it away")

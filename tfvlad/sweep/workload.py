@@ -34,7 +34,9 @@ class Workload:
         self.task = task
         self.limits = limits
         self.cache = CellCache(os.path.join(task.folder, _CELLS))
-        self.keys = Keys(task.dataset, task.fit_on, task.config, limits.network, limits.image_size, task.seed)
+        self.keys = Keys(
+            task.dataset, task.fit_on, task.config, limits.network, limits.image_size, task.seed, limits.streams
+        )
         self.missing = {stream: dims for stream in limits.streams if (dims := self._missing(stream))}
 
     def cells(self) -> Iterator[Cell]:
