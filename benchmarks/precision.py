@@ -118,8 +118,7 @@ def main() -> None:
 def reciprocal_ranks(dataset: Dataset, database: Floats, queries: Floats) -> npt.NDArray[np.float64]:
     """(Q,) reciprocal rank of each query's only right answer, by exact search."""
     order = np.argsort(-(queries @ database.T), axis=1, kind="stable")
-    right = np.array([truth["ok"][0] for truth in dataset.ground_truth])
-    return 1 / (1 + np.argmax(order == right[:, np.newaxis], axis=1))
+    return 1 / dataset.judge(order)["all"].evaluation.first_ranks
 
 
 def in_precision(encoder: tfvlad.Encoder, precision: Precision, paths: list[str]) -> Floats:

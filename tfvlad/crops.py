@@ -9,13 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.datasets import Box
+from tfvlad.datasets import Box, Query
 from tfvlad.decoding import decode
 from tfvlad.errors import ImageError
-from tfvlad.images import failure_reason, read_file
+from tfvlad.images import Source, read_file, run_decoder
 from tfvlad.orientation import read_orientation, turn_upright
 
 _EVERY_PIXEL = 2**24  # of a side: no decoder may reduce a smaller image
+
+
+def query_source(query: Query, max_pixels: int) -> Source:
+    """What an encoder takes for a query: its file, or the pixels of its box.
+
+    Raises:
+      ImageError: see `read_crop`.
+    """
+    return query.path if query.box is None else read_crop(query.path, query.box, max_pixels)
 
 
 def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
@@ -50,12 +59,7 @@ def read_upright(path: str, max_pixels: int) -> npt.NDArray[np.uint8]:
     Raises:
       ImageError: the file cannot be read.
     """
-    data = read_file(path)
-    try:
-        with tf.device("CPU"):
-            pixels: npt.NDArray[np.uint8] = _decoder(max_pixels)(tf.constant(data)).numpy()
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise ImageError(path, failure_reason(data, error) if data else "an empty file") from None
+    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), read_file(path), path).numpy()
     return pixels
 
 

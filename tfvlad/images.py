@@ -93,13 +93,22 @@ class ImageLoader:
             return self.from_pixels(rgb_pixels(source))
         name = source_name(source)
         data = source if isinstance(source, bytes) else read_file(source)
-        if not data:
-            raise ImageError(name, "an empty file")
-        try:
-            with tf.device("CPU"):
-                return self.from_bytes(tf.constant(data))
-        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
-            raise ImageError(name, failure_reason(data, error)) from None
+        return run_decoder(self.from_bytes, data, name)
+
+
+def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> Tensor:
+    """Runs a graph function that decodes a file's bytes, () string, on the CPU.
+
+    Raises:
+      ImageError: of this name; what is in the file is no picture.
+    """
+    if not data:
+        raise ImageError(name, "an empty file")
+    try:
+        with tf.device("CPU"):
+            return decoder(tf.constant(data))
+    except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
+        raise ImageError(name, _reason(data, error)) from None
 
 
 @functools.lru_cache(maxsize=8)
@@ -211,7 +220,7 @@ def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
     return on_white(pixels) if pixels.shape[2] == 4 else tf.constant(pixels)
 
 
-def failure_reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
+def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
     """Makes one plain line of what a decoder said of its C++ self about an image file."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return "there is not enough memory to decode it"

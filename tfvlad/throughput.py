@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from tfvlad.batches import ImageBatch
 from tfvlad.encoder import Encoder
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images import Source
+from tfvlad.machine import usable_cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,7 @@ def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
         for name, stage in encoder.engine.stages.items():
             values = clocks[name].run(_each, stage, values)
     stages = [Stage(name, clock.seconds, clock.cpu_seconds) for name, clock in clocks.items()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Throughput(len(good), list(failed.values()), stages, whole.seconds, whole.cpu_seconds, cores)
+    return Throughput(len(good), list(failed.values()), stages, whole.seconds, whole.cpu_seconds, usable_cores())
 
 
 class _Clock:

@@ -45,10 +45,6 @@ class Whitening:
         projection = np.ascontiguousarray(scaled.T, np.float32)
         return projection, np.asarray(self.mean @ projection, np.float32)
 
-    def truncated(self, dim: int) -> Whitening:
-        """The first `dim` of its dimensions: what a fit with that many gives where `fits_exactly`, else nearly that."""
-        return Whitening(self.mean, self.components[:dim], self.variances[:dim])
-
 
 def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
     """Fits PCA-whitening, without a centred copy of the sample.

@@ -26,7 +26,7 @@ GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of two images, and word of each."""
-    monkeypatch.setattr("tfvlad.sweep.extraction._LARGEST_BATCH", 1)
+    monkeypatch.setattr("tfvlad.features._LARGEST_BATCH", 1)
     monkeypatch.setattr(scratch, "_SAVE_EVERY", 0.0)
 
 
@@ -152,8 +152,9 @@ def test_a_killed_sweep_gives_the_same(
     (tmp_path / "asked").write_bytes(pickle.dumps((dataset, str(tmp_path / "out"), GRID, config)))
     code = f"""
 import os, pickle, signal
-from tfvlad.sweep import extraction, judging, scratch, size, sweep
-extraction._LARGEST_BATCH, scratch._SAVE_EVERY = 1, 0.0
+from tfvlad import features
+from tfvlad.sweep import judging, scratch, size, sweep
+features._LARGEST_BATCH, scratch._SAVE_EVERY = 1, 0.0
 judged, seen = size.judge_dims, []
 def judge(*arguments):
     seen.append(0)

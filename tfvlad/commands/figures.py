@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from tfvlad.commands.measuring import Measurement
 from tfvlad.datasets import Judgement
+from tfvlad.json_files import or_null
 from tfvlad.metrics import Evaluation
 
 
@@ -69,27 +68,22 @@ def _protocol(measured: Measurement, name: str) -> dict[str, object]:
         graph = measured.graph[name]
         lost = _figures(graph)
         result["graph"] = _means(graph)
-        result["loss"] = {metric: _or_null(value - lost[metric]) for metric, value in _figures(exact).items()}
+        result["loss"] = {metric: or_null(value - lost[metric]) for metric, value in _figures(exact).items()}
     return result
 
 
 def _aps(judged: dict[str, Judgement], place: int) -> dict[str, float | None]:
-    return {name: _or_null(of_protocol.evaluation.aps[place]) for name, of_protocol in judged.items()}
+    return {name: or_null(of_protocol.evaluation.aps[place]) for name, of_protocol in judged.items()}
 
 
 def _means(judged: Judgement) -> dict[str, object]:
     evaluation = judged.evaluation
     return {
         "queries": evaluation.queries,
-        "map": _or_null(evaluation.map),
-        "mrr": _or_null(evaluation.mrr),
-        "recall_at": {str(k): _or_null(value) for k, value in evaluation.recall_at.items()},
-        "mean_precision_at": {str(k): _or_null(value) for k, value in evaluation.mean_precision_at.items()},
+        "map": or_null(evaluation.map),
+        "mrr": or_null(evaluation.mrr),
+        "recall_at": {str(k): or_null(value) for k, value in evaluation.recall_at.items()},
+        "mean_precision_at": {str(k): or_null(value) for k, value in evaluation.mean_precision_at.items()},
         "measure": judged.measure,
-        "score": _or_null(judged.score),
+        "score": or_null(judged.score),
     }
-
-
-def _or_null(value: float) -> float | None:
-    """A number as JSON has it: no NaN."""
-    return None if math.isnan(value) else float(value)

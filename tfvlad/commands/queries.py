@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from tfvlad.crops import read_crop
+from tfvlad.crops import query_source
 from tfvlad.datasets import Query
 from tfvlad.encoders import AnyEncoder
 from tfvlad.errors import ConfigError, ImageError
@@ -34,7 +34,7 @@ def encode_queries(
         """The images and cut-out parts, read a little ahead of their descriptors."""
         for place, query in enumerate(queries):
             try:
-                part = query.path if query.box is None else read_crop(query.path, query.box, encoder.max_pixels)
+                part = query_source(query, encoder.max_pixels)
             except ImageError as error:
                 failures[place] = error.reason
                 continue

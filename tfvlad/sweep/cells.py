@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvlad.atomic import atomic_file
+from tfvlad.json_files import or_null, read_json, write_json
 from tfvlad.sweep.results import Cell, Quality, Setting
 
 
@@ -32,16 +32,11 @@ class CellCache:
 
     def get_json(self, key: str) -> Any:
         """Anything else that was kept under a key; None where nothing is, or nothing that can be read."""
-        try:
-            with open(self._path(key), encoding="utf-8") as file:
-                return json.load(file)
-        except (FileNotFoundError, ValueError):
-            return None
+        return read_json(self._path(key))
 
     def put_json(self, key: str, value: Any) -> None:
         """Keeps anything else."""
-        with atomic_file(self._path(key)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, allow_nan=False)
+        write_json(self._path(key), value)
 
     def _path(self, key: str) -> str:
         return os.path.join(self._folder, f"{key}.json")
@@ -83,11 +78,6 @@ def from_json(stored: dict[str, Any]) -> Cell:
     }
     parts = {"setting": Setting(**stored["setting"]), "qualities": qualities, "top": np.array(stored["top"], np.int64)}
     return Cell(**{**stored, **parts})
-
-
-def or_null(value: float) -> float | None:
-    """A number as JSON has it: no NaN."""
-    return None if math.isnan(value) else value
 
 
 def _or_nan(value: float | None) -> float:

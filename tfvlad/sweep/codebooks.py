@@ -11,10 +11,11 @@ import numpy.typing as npt
 from tfvlad.atomic import atomic_file
 from tfvlad.codebook import bounded, draw, fit_codebook, share
 from tfvlad.errors import ConfigError
+from tfvlad.json_files import read_json, write_json
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream
-from tfvlad.sweep.scratch import Mapped, Progress, Scratch, read_json, write_json
+from tfvlad.sweep.scratch import Mapped, Progress, Scratch
 from tfvlad.sweep.task import Task
 
 Floats = npt.NDArray[np.float32]

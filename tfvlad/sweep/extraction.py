@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfvlad.batches import ImageBatch, Rejected, batches
 from tfvlad.errors import ImageError
+from tfvlad.features import batch_size
 from tfvlad.images import ImageLoader, Source, source_name
 from tfvlad.layers import LocalFeatures
 from tfvlad.sweep.networks import Network, output_shapes, outputs_of
@@ -21,9 +22,7 @@ from tfvlad.sweep.plan import POOLINGS, Stream
 Floats = npt.NDArray[np.float32]
 Tensor = Any
 
-_BATCH_PIXELS = 8 * 448 * 448
 _BATCH_BYTES = 1 << 28  # of the layers' outputs
-_LARGEST_BATCH = 32
 _GEM_POWER = 3.0  # Radenovic, Tolias and Chum, PAMI 2019, section 3.2, before any training
 _SMALLEST = 1e-6  # activation; of a mean of powers of values below 0 there is no root
 
@@ -128,7 +127,7 @@ def batch_shape(shapes: Iterable[tuple[int, ...]], image_size: int) -> tuple[int
       image_size: pixels.
     """
     size = max(1, 4 * sum(math.prod(shape) for shape in shapes))
-    batch = int(np.clip(min(_BATCH_PIXELS // image_size**2, _BATCH_BYTES // size), 1, _LARGEST_BATCH))
+    batch = max(1, min(batch_size(image_size), _BATCH_BYTES // size))
     return batch, batch * size
 
 

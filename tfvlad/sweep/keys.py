@@ -13,8 +13,8 @@ from typing import Any
 from tfvlad import images
 from tfvlad.config import EncoderConfig
 from tfvlad.datasets import Dataset, Query
+from tfvlad.machine import libraries
 from tfvlad.sweep.cells import digest
-from tfvlad.sweep.machine import libraries
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
 

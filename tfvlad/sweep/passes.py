@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tfvlad.crops import read_crop
+from tfvlad.crops import query_source
 from tfvlad.datasets import Query
 from tfvlad.engines import overlapped
 from tfvlad.errors import ImageError
@@ -40,7 +40,7 @@ def run_pass(
     def sources() -> Iterator[Source]:
         for position, image in enumerate(images[first:], first):
             try:
-                yield image.path if image.box is None else read_crop(image.path, image.box, max_pixels)
+                yield query_source(image, max_pixels)
             except ImageError as error:
                 reasons[position] = error.reason
                 yield b""

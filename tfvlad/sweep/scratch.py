@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import tempfile
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from tfvlad.atomic import atomic_file
 from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.json_files import read_json, write_json
 from tfvlad.sweep.plan import Stream
 
 Floats = npt.NDArray[np.float32]
@@ -146,20 +146,6 @@ class Progress:
 def scratch_folder(folder: str) -> str:
     """Where in an output folder the work at one image size lies while it is done."""
     return os.path.join(folder, "scratch")
-
-
-def read_json(path: str) -> Any:
-    """What `write_json` wrote; None where it has not."""
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def write_json(path: str, value: Any) -> None:
-    """Writes a value, whole or not at all."""
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file)
 
 
 def _reserve(file: IO[bytes], values: int, path: str) -> None:

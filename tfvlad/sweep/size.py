@@ -9,13 +9,13 @@ import tensorflow as tf
 from tfvlad.datasets import Query
 from tfvlad.errors import ConfigError
 from tfvlad.images import image_loader
+from tfvlad.machine import processor
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
 from tfvlad.sweep.forecast import Forecast
 from tfvlad.sweep.judging import Judged, judge_dims
-from tfvlad.sweep.machine import processor
 from tfvlad.sweep.meter import Meter
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream

@@ -1,4 +1,4 @@
-"""What computes a sweep: the libraries, which decide its last digits, and the processor, which decides its speed."""
+"""What computes: the libraries, which decide the last digits, and the processor, which decides the speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def libraries() -> str:
 
 def processor() -> str:
     """Such as ``AMD EPYC 7B13, 2 cores``, and the GPUs' names: what this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
         name = next(line for line in file if line.startswith("model name")).partition(":")[2].strip()
@@ -28,3 +28,8 @@ def processor() -> str:
         for gpu in tf.config.get_visible_devices("GPU")
     ]
     return ", ".join([f"{name}, {cores} core{'s' if cores > 1 else ''}", *gpus])
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
