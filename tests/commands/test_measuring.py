@@ -19,6 +19,8 @@ FILES = 40
 
 
 class Encoder:
+    max_pixels = 10**8
+
     def encode_stream(self, sources: Iterable[str]) -> Iterator[Any]:
         for source in sources:
             yield ImageError(source, "is no picture") if "broken" in source else np.ones(2, np.float32)
