@@ -27,19 +27,19 @@ import numpy as np
 import numpy.typing as npt
 import race
 
-from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
-from tfvlad.graph_cache import GraphCache
-from tfvlad.hits import Hit
-from tfvlad.index import Index
-from tfvlad.roots import Root
-from tfvlad.search import search_exactly
-from tfvlad.tables import Stamp, to_blob
+from tfvlad.index.catalog.catalog import Catalog
+from tfvlad.index.catalog.reading import Stamp, to_blob
+from tfvlad.index.graph_cache import GraphCache
+from tfvlad.index.hits import Hit
+from tfvlad.index.index import Index
+from tfvlad.index.roots import Root
+from tfvlad.index.search import search_exactly
 
 DIM, QUERIES, ONE_BY_ONE, FILES = 128, 1000, 200, 20_000
 TARGETS = (0.9, 0.99, 0.999)
 CONFIG = IndexConfig()
-SEED = 100  # of hnswlib's levels, as in tfvlad.graph
+SEED = 100  # of hnswlib's levels, as in tfvlad.index.graph
 RAW, OURS = "raw hnswlib", "Index"
 
 Floats = npt.NDArray[np.float32]

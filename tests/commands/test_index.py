@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 import pytest
-from command_results import REASONS, Command, Result, assert_listed, document, done, refusal
+from helpers.command_results import REASONS, Command, Result, assert_listed, document, done, refusal
 
 import tfvlad
-from tfvlad.catalog import Catalog
-from tfvlad.verification import Verification
+from tfvlad.index.catalog.catalog import Catalog
+from tfvlad.index.recall import Verification
 
 Synchronise = Callable[..., Result]
 

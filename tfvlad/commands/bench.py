@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.table import table
-from tfvlad.folders import image_paths
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._table import table
+from tfvlad.images.listing import image_paths
 from tfvlad_flags import artifacts, images, output, throughput
 from tfvlad_flags import encoder as encoder_flags
 
 if TYPE_CHECKING:
-    from tfvlad.throughput import Throughput
+    from tfvlad.encoding.throughput import Throughput
 
 OPERANDS = ""
 
@@ -36,7 +36,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if 0 < values.limit < len(paths):
         paths = [paths[number * len(paths) // values.limit] for number in range(values.limit)]
     encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
-    from tfvlad.throughput import measure
+    from tfvlad.encoding.throughput import measure
 
     measured = measure(encoder, paths)
     print(_as_json(measured) if values.format == "json" else _as_text(measured))

@@ -7,10 +7,10 @@ import os
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.targets import writing
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._targets import writing
 from tfvlad.errors import ImageError
-from tfvlad.folders import image_paths
+from tfvlad.images.listing import image_paths
 from tfvlad_flags import artifacts, encoder, fitting, images
 
 OPERANDS = ""
@@ -29,7 +29,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     config = encoder.encoder_config(values)
     # An image counts once, whatever folders and links lead to it.
     paths = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
-    from tfvlad.encoder_files import check_target  # imports Keras, for which no refusal should wait
+    from tfvlad.encoding.files import check_target  # imports Keras, for which no refusal should wait
 
     check_target(values.encoder)
     failures: list[ImageError] = []

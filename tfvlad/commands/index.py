@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.account import IndexedFolder
-from tfvlad.commands.failures import DONE, SOME_FAILED, report_failures
-from tfvlad.commands.targets import writing
-from tfvlad.encoders import load_encoder
+from tfvlad.commands._failures import DONE, SOME_FAILED, report_failures
+from tfvlad.commands._targets import writing
 from tfvlad.errors import ConfigError
-from tfvlad.folders import image_paths
+from tfvlad.images.listing import image_paths
+from tfvlad.index.account import IndexedFolder
+from tfvlad.serving import load_encoder
 from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
 
 if TYPE_CHECKING:
-    from tfvlad.verification import Verification
+    from tfvlad.index.recall import Verification
 
 OPERANDS = ""
 
