@@ -9,13 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.documentation import blocks
 from PIL import Image
-
-README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_python_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.documentation import blocks
 from helpers.exports import ExportWith
 from PIL import Image
-from test_readme import blocks
 
 import tfvlad
 from tfvlad.errors import ConfigError, ImageError, MismatchError, ServingError
