@@ -7,6 +7,7 @@ import dataclasses
 import numba
 import numpy as np
 import pytest
+from matching.conftest import Photographs
 from matching.scenes import DIMENSIONS, Scene, seen
 
 from tfvlad.errors import MismatchError
@@ -175,3 +176,27 @@ def test_matches_depend_neither_on_threads_nor_on_company(monkeypatch: pytest.Mo
     assert all(map(same, alone, together))
     monkeypatch.setattr(verification, "_LARGEST_CHUNK", 1)  # one pair of views at a time
     assert all(map(same, VERIFIER.verify(query, candidates, cells=True), together))
+
+
+def test_a_mirror_image_agrees_by_chance_only() -> None:
+    scene = Scene(0)
+    query, candidate = scene.picture(seen(10), noise=0.2), Candidate("c", [scene.picture(seen(), noise=0.2, seed=1)])
+    (plain,), (mirrored,) = (VERIFIER.verify(Query("q", [query], flag), [candidate], True) for flag in (False, True))
+    assert plain.inliers > 60
+    assert mirrored.inliers < 15
+    asymmetric = dataclasses.replace(query, positions=np.stack([1 - query.positions[:, 0], query.positions[:, 1]], 1))
+    assert same(mirrored, VERIFIER.verify(Query("q", [asymmetric]), [candidate], True)[0])
+
+
+def test_photographed_covers_agree_most_with_their_own(photographs: Photographs) -> None:
+    covers = [Candidate(str(k), [cover]) for k, cover in enumerate(photographs("smvs_dvd/Reference", 30))]
+    first, inliers = [], []
+    for number, photograph in enumerate(photographs("smvs_dvd/E63", 30)):
+        found = [match.inliers for match in VERIFIER.verify(Query("", [photograph]), covers)]
+        first.append(int(np.argmax(found)) == number)
+        inliers.append(found)
+    right = np.diag(inliers)
+    wrong = np.array(inliers)[~np.eye(30, dtype=bool)]
+    assert np.mean(first) >= 0.6
+    assert np.median(right) >= 2 * np.median(wrong)
+    assert wrong.max() < 40

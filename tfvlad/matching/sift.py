@@ -91,6 +91,9 @@ class SiftVerifier:
           ImageError: the query cannot be read.
         """
         asked = self._look(query.source)
+        if query.mirrored:
+            flipped = asked.positions * [-1, 1] + [asked.size[0], 0]
+            asked = dataclasses.replace(asked, positions=flipped)
 
         def compare(candidate: Candidate) -> Match:
             try:

@@ -29,10 +29,13 @@ class Query:
     Attributes:
       source: the picture, for verifiers that look at it anew.
       views: its local features, one entry for each view; their positions are in one and the same picture.
+      mirrored: whether positions in it are to be mirrored, left for right. No acceptable transform leads back, so that
+        what agrees then agrees by chance; see `tfvlad.matching.verdict`.
     """
 
     source: Source
     views: Sequence[LocalFeatures] = ()
+    mirrored: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,6 +118,8 @@ class CellVerifier:
         Raises:
           MismatchError: a candidate's local features have another number of dimensions than the query's.
         """
+        if query.mirrored:
+            query = Query(query.source, [_mirrored(view) for view in query.views])
         best = [Match() for _ in candidates]
         for chunk in _chunks(_pairs(query, candidates)):
             for pair, match in zip(chunk, self._compare(query, candidates, chunk), strict=True):
@@ -184,6 +189,12 @@ def _pairs(query: Query, candidates: Sequence[Candidate]) -> Iterator[_Pair]:
                     )
                 if len(view) and len(found):
                     yield _Pair(number, query_view, found_view, found.descriptors.nbytes)
+
+
+def _mirrored(view: LocalFeatures) -> LocalFeatures:
+    return dataclasses.replace(
+        view, positions=np.array([1, 0], np.float32) - view.positions * np.array([1, -1], np.float32)
+    )
 
 
 def _chunks(pairs: Iterable[_Pair]) -> Iterator[list[_Pair]]:
