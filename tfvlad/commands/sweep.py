@@ -12,6 +12,7 @@ from absl import flags
 from tfvlad.commands._failures import report_failures
 from tfvlad.commands._table import table
 from tfvlad.commands._targets import writing
+from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.sweep.images import database_images, folders_of, given_dataset, title, unique_images
@@ -74,7 +75,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         print(json.dumps(as_json(study, failures), indent=2))
     else:
         _show(study, values.output)
-    return report_failures(failures)
+    return report_failures([Failure(*failure) for failure in failures])
 
 
 def _tell(needs: Needs, folder: str) -> None:
