@@ -61,7 +61,7 @@ class Codebooks:
 
         Args:
           extractor: makes that of these layers.
-          shapes: of each layer's sample, see `tfvlad.sweep.workload.Workload.samples`.
+          shapes: of each layer's sample, see `tfvlad.sweep.limits.Limits.samples`.
           image_done: is told of so many more images.
           codebook_done: is told of each codebook.
 
