@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 import tfvlad
-from tfvlad.datasets import Dataset, load_dataset
-from tfvlad.folders import image_paths
-from tfvlad.metrics import Evaluation
-from tfvlad.whitening import fit_whitening
+from tfvlad.encoding.whitening import fit_whitening
+from tfvlad.evaluation.datasets import Dataset, load_dataset
+from tfvlad.evaluation.metrics import Evaluation
+from tfvlad.images.listing import image_paths
 from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]

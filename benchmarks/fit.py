@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import race
 
-from tfvlad.codebook import fit_codebook
-from tfvlad.whitening import fit_whitening
+from tfvlad.encoding.codebook import fit_codebook
+from tfvlad.encoding.whitening import fit_whitening
 from tfvlad_kernels import cluster_sums
 
 DEPTH, CLUSTERS, DIM = 512, 100, 128

@@ -123,8 +123,8 @@ def prepare(precision: str, backbone: str, layer: str, image_size: int, seed: in
     import keras
     import tensorflow as tf
 
-    from tfvlad.backbones import load_backbone
     from tfvlad.config import EncoderConfig
+    from tfvlad.networks.backbones import load_backbone
 
     def cut(precision: Any) -> keras.Model:
         config = EncoderConfig(backbone, "random:0", layer, "tf", precision, image_size)

@@ -99,8 +99,8 @@ def main() -> None:
 
 def photographs(images: str | None, folder: str, limit: int) -> list[str]:
     """Paths of the photographs to measure on."""
-    from tfvlad.drawings.dataset import draw_dataset
-    from tfvlad.folders import image_paths
+    from tfvlad.demo.dataset import draw_dataset
+    from tfvlad.images.listing import image_paths
 
     return image_paths(images or draw_dataset(folder, covers=limit).photographs)[:limit]
 
@@ -123,7 +123,7 @@ def fit(arguments: argparse.Namespace, paths: list[str]) -> Any:
 
 def stage_rows(encoder: Any, paths: list[str], rounds: int) -> list[StageRow]:
     """Measures the stages."""
-    from tfvlad.throughput import measure
+    from tfvlad.encoding.throughput import measure
 
     measured = [measure(encoder, paths) for _ in range(rounds)]
     rows = [
@@ -152,7 +152,7 @@ def decoding_rows(encoder: Any, path: str, rounds: int) -> list[DecodingRow]:
     """Measures large JPEGs: a photograph, enlarged."""
     import tensorflow as tf
 
-    from tfvlad.images import fit_to, preprocess
+    from tfvlad.images.loading import fit_to, preprocess
 
     config, loader = encoder.config, encoder.extractor.loader
 

@@ -27,8 +27,8 @@ import race
 
 import tfvlad
 from tfvlad.config import Precision
-from tfvlad.datasets import Dataset, load_dataset
-from tfvlad.folders import image_paths
+from tfvlad.evaluation.datasets import Dataset, load_dataset
+from tfvlad.images.listing import image_paths
 from tfvlad.sweep.statistics import difference
 
 Floats = npt.NDArray[np.float32]

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from race import Prepared, all_threads, parser, print_missing, print_table, race, write_json
 
 import tfvlad
-from tfvlad.folders import image_paths
+from tfvlad.images.listing import image_paths
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -64,22 +64,22 @@ def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats)
 
 
 def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from serving import grpc_server
+    from helpers.serving import grpc_server
 
     return _remote(grpc_server, model, images, expected)
 
 
 def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from serving import rest_server
+    from helpers.serving import rest_server
 
     return _remote(rest_server, model, images, expected)
 
 
 def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Prepared:
     import tensorflow as tf
-    from serving import Model
+    from helpers.serving import Model
 
-    from tfvlad.serving import RemoteEncoder
+    from tfvlad.serving.client import RemoteEncoder
 
     remote = RemoteEncoder(_servers.enter_context(server(Model(tf.saved_model.load(model).signatures))))
     return lambda: remote.encode(images), _cosine_to(expected)

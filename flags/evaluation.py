@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from tfvlad.datasets import PUBLISHED
+from tfvlad.evaluation.datasets import PUBLISHED
 from tfvlad_flags.required import require
 
 

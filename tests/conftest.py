@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tfvlad.catalog import Catalog
 from tfvlad.config import IndexConfig
+from tfvlad.index.catalog import Catalog
 
 if TYPE_CHECKING:
-    from exports import ExportWith
+    from helpers.exports import ExportWith
 
 # A first example may compile a Numba kernel: no test is held to a time.
 settings.register_profile("tfvlad", deadline=None)
@@ -49,6 +49,6 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 @pytest.fixture(scope="session")
 def export_with(tmp_path_factory: pytest.TempPathFactory) -> ExportWith:
     """See `exports.make_exports`."""
-    from exports import make_exports  # imports TensorFlow, which many tests do without
+    from helpers.exports import make_exports  # imports TensorFlow, which many tests do without
 
     return make_exports(tmp_path_factory.mktemp("exports"))

@@ -9,12 +9,14 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from tfvlad.version import __version__
+
 # TensorFlow leaves oneDNN out on x86 without AVX-512; its convolutions take a tenth to a half less CPU time.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from tfvlad.config import EncoderConfig, IndexConfig
-    from tfvlad.encoder import Encoder
+    from tfvlad.encoding.encoder import Encoder
     from tfvlad.errors import (
         ArtifactError,
         ConfigError,
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
         TfvladError,
         WeightsError,
     )
-    from tfvlad.index import Hit, Index
-
-__version__ = "0.1.0"
+    from tfvlad.index.index import Hit, Index
 
 __all__ = [
     "ArtifactError",
@@ -44,7 +44,13 @@ __all__ = [
     "__version__",
 ]
 
-_HOME = {"Encoder": "encoder", "EncoderConfig": "config", "IndexConfig": "config", "Hit": "index", "Index": "index"}
+_HOME = {
+    "Encoder": "encoding.encoder",
+    "EncoderConfig": "config",
+    "IndexConfig": "config",
+    "Hit": "index.index",
+    "Index": "index.index",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
 """`python -m tfvlad COMMAND`."""
 
-from tfvlad.commands.main import main
+from tfvlad.commands._main import main
 
 main()

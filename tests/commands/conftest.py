@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_results import Command, Result
-from networks import save_tiny_network
+from helpers.command_results import Command, Result
+from helpers.networks import save_tiny_network
 from PIL import Image, ImageEnhance
 
 import tfvlad
-from tfvlad.commands.main import run
+from tfvlad.commands._main import run
 
 PHOTOGRAPHS = 8
 SIZE = 64  # pixels of the network's input

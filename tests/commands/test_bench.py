@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_results import REASONS, Command, document, done
+from helpers.command_results import REASONS, Command, document, done
 
 
 def test_stages_and_the_whole_are_told(command: Command, encoder: Path, photos: Path) -> None:

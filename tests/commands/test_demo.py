@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 import pytest
-from command_results import Command, done, refusal
+from helpers.command_results import Command, done, refusal
 
 import tfvlad
-from tfvlad.backbones import find_layer, load_network
 from tfvlad.commands import demo
+from tfvlad.networks.backbones import find_layer, load_network
 
 WEIGHTS = {
     "online": "The weights of inceptionv3 are ImageNet's\n",

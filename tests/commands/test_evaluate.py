@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_results import REASONS, Command, assert_listed, document, done, refusal
+from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 from PIL import Image, ImageEnhance
 
 import tfvlad

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import published_copies
 import pytest
-from command_results import Command, Result, document, done, refusal
-from published_files import Trap
+from helpers import published_copies
+from helpers.command_results import Command, Result, document, done, refusal
+from helpers.published_files import Trap
 
 
 class Copy:

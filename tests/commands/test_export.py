@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from command_results import Command, done, refusal
+from helpers.command_results import Command, done, refusal
 
 import tfvlad
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import pytest
-from command_results import REASONS, Command, assert_listed, done, refusal
+from helpers.command_results import REASONS, Command, assert_listed, done, refusal
 
 import tfvlad
 

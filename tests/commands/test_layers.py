@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from command_results import Command, document, done
+from helpers.command_results import Command, document, done
 
 
 def test_vgg16_by_the_names_of_the_paper(command: Command) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from command_results import REASONS, Command, assert_listed, document, done
+from helpers.command_results import REASONS, Command, assert_listed, document, done
 
-from tfvlad.commands.main import COMMANDS
+from tfvlad.commands._main import COMMANDS
 
 # What no help text may need: importing any of these takes longer than everything else together.
 HEAVY = ("tensorflow", "keras", "numba", "sklearn", "scipy", "hnswlib", "PIL")
@@ -82,7 +82,7 @@ def test_version(command: Command) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = f"""
 import sys
-from tfvlad.commands.main import COMMANDS, run
+from tfvlad.commands._main import COMMANDS, run
 assert run(["--help"]) == 0
 assert "numpy" not in sys.modules
 for name in COMMANDS:

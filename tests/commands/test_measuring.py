@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import tfvlad
-from tfvlad.commands.figures import as_columns, as_json
-from tfvlad.commands.measuring import measure
-from tfvlad.datasets import DatabaseImage, Dataset, Query
 from tfvlad.errors import ConfigError, ImageError
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
+from tfvlad.evaluation.figures import as_columns, as_json
+from tfvlad.evaluation.measuring import measure
 
 FILES = 40
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import keras
 import pytest
-from command_results import Command, refusal
+from helpers.command_results import Command, refusal
 
-from tfvlad.commands.mistakes import system_error
+from tfvlad.commands._mistakes import system_error
 
 FIT = (
     "fit --images {photos} --encoder {new} --backbone {network} --layer second --preprocessing tf --image_size 64 "

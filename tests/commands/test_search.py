@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_results import REASONS, Command, assert_listed, document, done, refusal
+from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
 import tfvlad
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_results import Command, document, done, refusal
+from helpers.command_results import Command, document, done, refusal
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
-import published_copies
-import serving
-from exports import ExportWith
+from helpers import published_copies, serving
+from helpers.exports import ExportWith
 
 
 @pytest.fixture(scope="module", params=["grpc", "rest"])

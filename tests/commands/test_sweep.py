@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_results import REASONS, Command, assert_listed, document, done, refusal
+from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
 from tfvlad.sweep.output import claimed
 
@@ -95,7 +95,7 @@ def test_a_killed_sweep_goes_on_and_gives_the_same(
     line = [*tried, f"--images={photos}", f"--queries={queries}", "--format=json"]
     code = f"""
 import os, signal
-from tfvlad.commands.main import run
+from tfvlad.commands._main import run
 from tfvlad.sweep import size
 judge_dims, seen = size.judge_dims, []
 def judge(*arguments):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_results import Command, document, done
+from helpers.command_results import Command, document, done
 from PIL import Image
 
 import tfvlad

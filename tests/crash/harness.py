@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from crash import scenarios
 from crash.killing import count_steps, in_process
-from fake_encoder import LOOK_AHEAD, FakeEncoder
+from helpers.fake_encoder import LOOK_AHEAD, FakeEncoder
 
-from tfvlad.index import Index
-from tfvlad.sync import _BATCH
-from tfvlad.tables import Snapshot
+from tfvlad.index._sync import _BATCH
+from tfvlad.index.catalog import Snapshot
+from tfvlad.index.index import Index
 
 _QUERIES = 20
 
@@ -59,7 +59,7 @@ def run(place: Path, kills: int, seed: int) -> list[Kill]:
       AssertionError: a kill did harm; the message says which, and at what.
     """
     generator = random.Random(seed)
-    import tfvlad.encoder_files  # noqa: F401  # TensorFlow is imported once, for all the forks
+    import tfvlad.encoding.files  # noqa: F401  # TensorFlow is imported once, for all the forks
 
     in_process(lambda: scenarios.prepare(place))
     undisturbed = {name: _undisturbed(place, name) for name in scenarios.SCENARIOS}
@@ -156,7 +156,7 @@ def _check_encoder(place: Path, target: Path, story: str) -> None:
     """What a reader finds is one of the two encoders, whole."""
 
     def read() -> None:
-        from tfvlad.encoder_files import read_encoder
+        from tfvlad.encoding.files import read_encoder
 
         assert read_encoder(target).fingerprint in ("encoder 0", "encoder 1"), story
 

@@ -16,9 +16,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fake_encoder import FakeEncoder
+from helpers.fake_encoder import FakeEncoder
 
-from tfvlad.index import Index
+from tfvlad.index.index import Index
 
 
 class Watching(FakeEncoder):

@@ -10,9 +10,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crash.stress import search
-from fake_encoder import FakeEncoder
+from helpers.fake_encoder import FakeEncoder
 
-from tfvlad.index import Index
+from tfvlad.index.index import Index
 
 encoder: Any = FakeEncoder()
 with Index.open(sys.argv[1], encoder) as index:

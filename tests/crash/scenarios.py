@@ -16,12 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from fake_encoder import FakeEncoder
+from helpers.fake_encoder import FakeEncoder
 from numpy.typing import NDArray
 
-from tfvlad import sync
 from tfvlad.config import EncoderConfig
-from tfvlad.index import Index
+from tfvlad.index import _sync
+from tfvlad.index.index import Index
 
 FILES = 300
 _ENCODING_SECONDS = 0.0005
@@ -50,7 +50,7 @@ def prepare(place: Path) -> None:
 
     Of 300 files, 200 are indexed; then 100 come, 40 go, 20 change, 20 move; some are copies, some no images.
     """
-    sys.modules["tfvlad.encoder"] = SimpleNamespace(Encoder=FakeEncoder)  # type: ignore[assignment]
+    sys.modules["tfvlad.encoding.encoder"] = SimpleNamespace(Encoder=FakeEncoder)  # type: ignore[assignment]
     photos = place / "photos"
     photos.mkdir()
     for i in range(200):
@@ -83,15 +83,15 @@ def start(scenario: str, place: Path, target: Path) -> None:
 
 def run(scenario: str, place: Path, target: Path, log: Path) -> None:
     """Does what is to be killed."""
-    sys.modules["tfvlad.encoder"] = SimpleNamespace(Encoder=FakeEncoder)  # type: ignore[assignment]
+    sys.modules["tfvlad.encoding.encoder"] = SimpleNamespace(Encoder=FakeEncoder)  # type: ignore[assignment]
     _log_commits(log)
     SCENARIOS[scenario](place, target, log)
 
 
 def save_encoder(target: Path, seed: int) -> None:
     """Writes an encoder's folder, with 100 kB in the place of a network."""
-    from tfvlad.encoder_files import write_encoder
-    from tfvlad.whitening import Whitening
+    from tfvlad.encoding.files import write_encoder
+    from tfvlad.encoding.whitening import Whitening
 
     generator = np.random.default_rng(seed)
 
@@ -135,7 +135,7 @@ SCENARIOS: dict[str, Callable[[Path, Path, Path], None]] = {
 
 
 def _log_commits(log: Path) -> None:
-    commit = sync._RootSync._commit
+    commit = _sync._RootSync._commit
 
     def logged(self: Any) -> None:
         paths = [work.path for work in self._batch]
@@ -143,7 +143,7 @@ def _log_commits(log: Path) -> None:
         for path in paths:
             append(log, f"committed {path}")
 
-    sync._RootSync._commit = logged  # type: ignore[method-assign]
+    _sync._RootSync._commit = logged  # type: ignore[method-assign]
 
 
 def _write(photos: Path, number: int, content: str) -> None:

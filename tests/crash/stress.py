@@ -25,9 +25,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fake_encoder import FakeEncoder
+from helpers.fake_encoder import FakeEncoder
 
-from tfvlad.index import Index
+from tfvlad.index.index import Index
 
 STABLE = 1200  # more than the exact search is used for unasked
 CHANGING = 120

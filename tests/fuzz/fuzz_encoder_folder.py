@@ -19,7 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["tfvlad", "numpy.lib", "zipfile", "json"]):
     from tfvlad.config import EncoderConfig
-    from tfvlad.encoder_files import read_encoder, write_encoder
+    from tfvlad.encoding.files import read_encoder, write_encoder
     from tfvlad.errors import ArtifactError
 
 import numpy as np

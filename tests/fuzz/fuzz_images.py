@@ -21,12 +21,12 @@ import atheris
 
 with atheris.instrument_imports(include=["tfvlad"]):
     from tfvlad.errors import ImageError
-    from tfvlad.images import ImageLoader
+    from tfvlad.images.loading import ImageLoader
 
 import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from hostile import KINDS, damage, whole_images
+from helpers.hostile import KINDS, damage, whole_images
 
 WHOLE = list(whole_images().values())
 LOADER = ImageLoader(64, "fit", "none", max_pixels=4_000_000)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import tfvlad
-from tfvlad.commands.main import run
-from tfvlad.datasets import DatabaseImage, plain_folder
-from tfvlad.folders import image_paths
-from tfvlad.images import ImageLoader
-from tfvlad.metrics import Evaluation, evaluate
+from tfvlad.commands._main import run
+from tfvlad.evaluation.datasets import DatabaseImage, plain_folder
+from tfvlad.evaluation.metrics import Evaluation, evaluate
+from tfvlad.images.listing import image_paths
+from tfvlad.images.loading import ImageLoader
 
 
 @pytest.fixture(scope="module")

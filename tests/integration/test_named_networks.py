@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tfvlad.commands.main import run
-from tfvlad.drawings.dataset import draw_dataset
+from tfvlad.commands._main import run
+from tfvlad.demo.dataset import draw_dataset
 
 
 @pytest.mark.parametrize(("backbone", "layer"), [("vgg16", "conv2_2"), ("inceptionv3", "inception_3a")])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import image_kinds
 import pytest
 import tensorflow as tf
+from helpers import image_kinds
 from PIL import Image
 
 import tfvlad
-from tfvlad.export import saved_model
-from tfvlad.folders import image_paths
+from tfvlad.images.listing import image_paths
+from tfvlad.serving.saved_model import saved_model
 
 
 @pytest.mark.parametrize("resize", ["stretch", "fit"])

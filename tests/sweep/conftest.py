@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import save_tiny_network
+from helpers.networks import save_tiny_network
 from PIL import Image, ImageEnhance
 
 import tfvlad
-from tfvlad.datasets import DatabaseImage, Dataset, plain_folder
-from tfvlad.folders import list_images
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset, plain_folder
+from tfvlad.images.listing import list_images
 
 PHOTOGRAPHS = 12
 

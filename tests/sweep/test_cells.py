@@ -14,9 +14,9 @@ import reference
 from PIL import Image
 
 import tfvlad
-from tfvlad.datasets import Dataset, Query
-from tfvlad.images import image_loader
-from tfvlad.metrics import evaluate
+from tfvlad.evaluation.datasets import Dataset, Query
+from tfvlad.evaluation.metrics import evaluate
+from tfvlad.images.loading import image_loader
 from tfvlad.sweep import Cell, Grid, Setting, Study, sweep
 
 GRID = Grid(("*",), (64, 48), (4, 6), (3, 6, 0), ("vlad", "mean", "max", "gem"))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfvlad import whitening
-from tfvlad.datasets import DatabaseImage, Dataset, Query
+from tfvlad.encoding import whitening
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep import judging
 from tfvlad.sweep.roles import Roles
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tfvlad
-from tfvlad.datasets import Dataset
+from tfvlad.evaluation.datasets import Dataset
 from tfvlad.sweep import Grid, sweep
 from tfvlad.sweep.architecture import architecture
 from tfvlad.sweep.cells import digest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tfvlad
-from tfvlad.datasets import DatabaseImage, Dataset
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset
 from tfvlad.sweep import Grid, Sweep
 from tfvlad.sweep.output import check_output, claimed
 

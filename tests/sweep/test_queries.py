@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfvlad
-from tfvlad.datasets import DatabaseImage, Dataset
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset
 from tfvlad.sweep import Grid, Sweep, self_retrieval
 from tfvlad.sweep.output import claimed
 from tfvlad.sweep.queries import alter

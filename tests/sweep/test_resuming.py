@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import tfvlad
-from tfvlad.datasets import Dataset, Query
+from tfvlad.evaluation.datasets import Dataset, Query
 from tfvlad.sweep import Cell, Grid, Study, codebooks, judging, passes, scratch, size, sweep
 from tfvlad.sweep.cells import as_json
 
@@ -26,7 +26,7 @@ GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of two images, and word of each."""
-    monkeypatch.setattr("tfvlad.features._LARGEST_BATCH", 1)
+    monkeypatch.setattr("tfvlad.encoding.features._LARGEST_BATCH", 1)
     monkeypatch.setattr(scratch, "_SAVE_EVERY", 0.0)
 
 
@@ -152,7 +152,7 @@ def test_a_killed_sweep_gives_the_same(
     (tmp_path / "asked").write_bytes(pickle.dumps((dataset, str(tmp_path / "out"), GRID, config)))
     code = f"""
 import os, pickle, signal
-from tfvlad import features
+from tfvlad.encoding import features
 from tfvlad.sweep import judging, scratch, size, sweep
 features._LARGEST_BATCH, scratch._SAVE_EVERY = 1, 0.0
 judged, seen = size.judge_dims, []

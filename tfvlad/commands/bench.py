@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.table import table
-from tfvlad.folders import image_paths
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._table import table
+from tfvlad.images.listing import image_paths
 from tfvlad_flags import artifacts, images, output, throughput
 from tfvlad_flags import encoder as encoder_flags
 
 if TYPE_CHECKING:
-    from tfvlad.throughput import Throughput
+    from tfvlad.encoding.throughput import Throughput
 
 OPERANDS = ""
 
@@ -36,17 +36,16 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if 0 < values.limit < len(paths):
         paths = [paths[number * len(paths) // values.limit] for number in range(values.limit)]
     encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
-    from tfvlad.throughput import measure
+    from tfvlad.encoding.throughput import measure
 
     measured = measure(encoder, paths)
     print(_as_json(measured) if values.format == "json" else _as_text(measured))
-    return report_failures([(failure.path, failure.reason) for failure in measured.failed])
+    return report_failures(measured.failed)
 
 
 def _as_json(measured: Throughput) -> str:
-    failed = [{"path": failure.path, "reason": failure.reason} for failure in measured.failed]
     derived = {"images_per_second": measured.images / measured.seconds, "efficiency": measured.efficiency}
-    return json.dumps({**dataclasses.asdict(measured), **derived, "failed": failed}, indent=2)
+    return json.dumps({**dataclasses.asdict(measured), **derived}, indent=2)
 
 
 def _as_text(measured: Throughput) -> str:

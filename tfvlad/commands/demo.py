@@ -10,10 +10,10 @@ import shutil
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import DONE
-from tfvlad.commands.table import table
+from tfvlad.commands._failures import DONE
+from tfvlad.commands._table import table
 from tfvlad.errors import ConfigError
-from tfvlad.folders import image_paths
+from tfvlad.images.listing import image_paths
 from tfvlad_flags import fitting, output
 
 OPERANDS = ""
@@ -32,10 +32,10 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.commands.asked import asked_dataset
-    from tfvlad.commands.figures import as_rows
-    from tfvlad.commands.measuring import measure
-    from tfvlad.drawings.dataset import DrawnDataset, draw_dataset
+    from tfvlad.demo.dataset import DrawnDataset, draw_dataset
+    from tfvlad.evaluation.figures import as_rows
+    from tfvlad.evaluation.measuring import measure
+    from tfvlad.evaluation.selection import asked_dataset
     from tfvlad.reports.results import write_results
 
     folder = values.output or os.curdir

@@ -8,10 +8,10 @@ import sys
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.table import table
-from tfvlad.commands.targets import check_file, writing
-from tfvlad.encoders import load_encoder
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._table import table
+from tfvlad.commands._targets import check_file, writing
+from tfvlad.serving import load_encoder
 from tfvlad_flags import artifacts, evaluation, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import search as search_flags
@@ -38,11 +38,14 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         check_file(values.html)
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        from tfvlad.commands.asked import asked_dataset
+        from tfvlad.evaluation.selection import asked_dataset
 
         dataset, absent = asked_dataset(index, values.dataset, values.queries, values.ground_truth, values.query_boxes)
-        from tfvlad.commands.figures import as_columns, as_json  # imports TensorFlow, for which no refusal should wait
-        from tfvlad.commands.measuring import measure
+        from tfvlad.evaluation.figures import (  # imports TensorFlow, for which no refusal should wait
+            as_columns,
+            as_json,
+        )
+        from tfvlad.evaluation.measuring import measure
 
         measured = measure(index, dataset, None if values.exact else values.graph_hits, _SHOWN)
     if values.format == "json":
@@ -50,7 +53,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     else:
         print(table(*as_columns(measured)))
     if values.html:
-        from tfvlad.commands.pages import evaluation_page
+        from tfvlad.evaluation.pages import evaluation_page
         from tfvlad.reports.evaluation import write_evaluation
 
         with writing(values.html):

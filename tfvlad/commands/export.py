@@ -5,8 +5,8 @@ from __future__ import annotations
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import DONE
-from tfvlad.commands.targets import writing
+from tfvlad.commands._failures import DONE
+from tfvlad.commands._targets import writing
 from tfvlad_flags import artifacts, export
 
 OPERANDS = ""
@@ -20,7 +20,7 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.export import saved_model  # imports TensorFlow, for which no refusal should wait
+    from tfvlad.serving.saved_model import saved_model  # imports TensorFlow, for which no refusal should wait
 
     encoder = tfvlad.Encoder.load(values.encoder, precision=values.precision)
     with writing(values.output):

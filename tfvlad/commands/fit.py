@@ -7,10 +7,10 @@ import os
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.targets import writing
-from tfvlad.errors import ImageError
-from tfvlad.folders import image_paths
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._targets import writing
+from tfvlad.errors import Failure
+from tfvlad.images.listing import image_paths
 from tfvlad_flags import artifacts, encoder, fitting, images
 
 OPERANDS = ""
@@ -29,11 +29,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     config = encoder.encoder_config(values)
     # An image counts once, whatever folders and links lead to it.
     paths = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
-    from tfvlad.encoder_files import check_target  # imports Keras, for which no refusal should wait
+    from tfvlad.encoding.files import check_target  # imports Keras, for which no refusal should wait
 
     check_target(values.encoder)
-    failures: list[ImageError] = []
-    fitted = tfvlad.Encoder.fit(paths.values(), config, values.seed, on_error=failures.append)
+    failures: list[Failure] = []
+    fitted = tfvlad.Encoder.fit(
+        paths.values(), config, values.seed, on_error=lambda error: failures.append(Failure.of(error))
+    )
     with writing(values.encoder):
         fitted.save(values.encoder)
     config = fitted.config
@@ -41,4 +43,4 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "
         f"{fitted.dim} dimensions, fitted on {len(paths) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
     )
-    return report_failures([(failure.path, failure.reason) for failure in failures])
+    return report_failures(failures)

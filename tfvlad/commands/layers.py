@@ -7,8 +7,8 @@ import json
 
 from absl import flags
 
-from tfvlad.commands.failures import DONE
-from tfvlad.commands.table import table
+from tfvlad.commands._failures import DONE
+from tfvlad.commands._table import table
 from tfvlad_flags import encoder, output
 
 OPERANDS = ""
@@ -22,7 +22,7 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.receptive_fields import layer_facts
+    from tfvlad.networks.receptive_fields import layer_facts
 
     facts = layer_facts(values.backbone)
     if values.format == "json":

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from absl import flags
 
 import tfvlad
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.table import table
-from tfvlad.commands.targets import check_file, writing
-from tfvlad.datasets import Query
-from tfvlad.encoders import load_encoder
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._table import table
+from tfvlad.commands._targets import check_file, writing
 from tfvlad.errors import ConfigError
-from tfvlad.folders import image_paths
+from tfvlad.evaluation.datasets import Query
+from tfvlad.images.listing import image_paths
+from tfvlad.serving import load_encoder
 from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import search as search_flags
@@ -42,7 +42,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         check_file(values.html)
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        from tfvlad.commands.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
+        from tfvlad.evaluation.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
 
         places, descriptors, failures = encode_queries(index.encoder, [Query(path) for path in queries])
         hits = index.search_descriptors(descriptors, values.k, values.exact)
@@ -52,7 +52,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     else:
         print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits, strict=True)))
     if values.html:
-        from tfvlad.reports.results import ResultHit, ResultRow, write_results
+        from tfvlad.evaluation.results import ResultHit, ResultRow
+        from tfvlad.reports.results import write_results
 
         rows = [
             ResultRow(query, [ResultHit(hit.path, hit.score) for hit in of_query])

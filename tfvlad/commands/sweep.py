@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfvlad.commands.failures import report_failures
-from tfvlad.commands.studied import database_images, folders_of, given_dataset, title, unique_images
-from tfvlad.commands.sweep_figures import as_json, as_lines, as_reasons, as_rows
-from tfvlad.commands.sweep_output import write_outputs
-from tfvlad.commands.table import table
-from tfvlad.commands.targets import writing
+from tfvlad.commands._failures import report_failures
+from tfvlad.commands._table import table
+from tfvlad.commands._targets import writing
+from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
+from tfvlad.sweep.figures import as_json, as_lines, as_reasons, as_rows
+from tfvlad.sweep.images import database_images, folders_of, given_dataset, title, unique_images
 from tfvlad.sweep.output import check_output
+from tfvlad.sweep.outputs import write_outputs
 from tfvlad_flags import encoder, evaluation, fitting, output
 from tfvlad_flags import sweep as sweep_flags
 from tfvlad_flags.required import require
@@ -53,6 +54,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     images = database_images(values.images) if dataset is None else dataset.database
     fitted = fit_on or [image.path for image in images]
     folders = folders_of(fitted, values.fit_on or values.images)
+    from tfvlad.reports.sweep import write_report
     from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
     sweep = Sweep(grid, config)
@@ -67,12 +69,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             images, values.proxy_queries, values.output, title(values.images), fit_on, values.seed, tell
         )
     with writing(values.output):
-        write_outputs(study, values.output, folders, failures)
+        flagfile = write_outputs(study, values.output, folders, failures)
+        write_report(study, os.path.join(values.output, "report.html"), flagfile)
     if values.format == "json":
         print(json.dumps(as_json(study, failures), indent=2))
     else:
         _show(study, values.output)
-    return report_failures(failures)
+    return report_failures([Failure(*failure) for failure in failures])
 
 
 def _tell(needs: Needs, folder: str) -> None:

@@ -4,70 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from tfvlad.evaluation.pages import Curve, EvaluationPage
 from tfvlad.reports import charts
 from tfvlad.reports.page import write_page
-from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, ResultRow, verdict
-
-
-class Curve(NamedTuple):
-    """A curve of a chart.
-
-    Attributes:
-      name: for the legend.
-      x: (L,) along the lower axis: recalls in [0, 1], or ranks from 1.
-      y: (L,) in [0, 1].
-      dashed: drawn so, in the colour of the curve before it.
-    """
-
-    name: str
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-    dashed: bool = False
-
-
-class JudgedQuery(NamedTuple):
-    """A query with what it came to.
-
-    Attributes:
-      row: the query and its first hits.
-      value: such as ``AP 0.123``.
-      about: where its right answers are, in words.
-      curve: its own precision by recall; None where that is one number.
-    """
-
-    row: ResultRow
-    value: str
-    about: str
-    curve: Curve | None
-
-
-class EvaluationPage(NamedTuple):
-    """What the page shows.
-
-    Attributes:
-      title: heading.
-      notes: paragraphs under it.
-      head: of the table of metrics.
-      metrics: its rows.
-      by_rank: for a chart of recall at k by k.
-      by_recall: for a chart of precision by recall.
-      worst: queries, the worst first.
-      best: queries, the best first.
-    """
-
-    title: str
-    notes: Sequence[str]
-    head: Sequence[str]
-    metrics: Sequence[Sequence[str]]
-    by_rank: Sequence[Curve]
-    by_recall: Sequence[Curve]
-    worst: Sequence[JudgedQuery]
-    best: Sequence[JudgedQuery]
+from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, verdict
 
 
 def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None:

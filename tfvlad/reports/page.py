@@ -9,8 +9,8 @@ from typing import Any
 
 import jinja2
 
-from tfvlad.atomic import atomic_file
 from tfvlad.reports.thumbnails import thumbnail
+from tfvlad.storage.atomic import atomic_file
 
 THUMBNAILS_KEPT = 1024  # some 10 MB; a file met again while among them is not encoded again
 

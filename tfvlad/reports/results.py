@@ -4,43 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-from tfvlad.datasets import Box
+from tfvlad.evaluation.results import ResultHit, ResultRow
 from tfvlad.reports.page import write_page
 
 QUERY_SIDE = 280  # pixels
 HIT_SIDE = 200
-
-
-class ResultHit(NamedTuple):
-    """One answer.
-
-    Attributes:
-      path: the image file.
-      score: cosine similarity.
-      right: whether it is a right answer; None where that is not known.
-    """
-
-    path: str
-    score: float
-    right: bool | None = None
-
-
-class ResultRow(NamedTuple):
-    """One query and its answers.
-
-    Attributes:
-      query: the query's image file.
-      hits: best first.
-      box: (x1, y1, x2, y2) in pixels, where only this part of the query was searched for.
-      missed: the first right answer and its rank, where that is beyond `hits`.
-    """
-
-    query: str
-    hits: Sequence[ResultHit]
-    box: Box | None = None
-    missed: tuple[ResultHit, int] | None = None
 
 
 def write_results(

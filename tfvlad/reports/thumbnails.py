@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfvlad.datasets import Box
+from tfvlad.evaluation.datasets import Box
 
 
 class Thumbnail(NamedTuple):

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.atomic import atomic_file
-from tfvlad.codebook import bounded, draw, fit_codebook, share
+from tfvlad.encoding.codebook import bounded, draw, fit_codebook, share
 from tfvlad.errors import ConfigError
-from tfvlad.json_files import read_json, write_json
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream

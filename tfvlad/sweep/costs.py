@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.config import EncoderConfig
-from tfvlad.layers import LocalFeatures
+from tfvlad.encoding.layers import LocalFeatures
 from tfvlad.sweep.extraction import pool
 from tfvlad.sweep.networks import Network, outputs_of
 from tfvlad.sweep.plan import Stream

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import keras
 
+from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.sweep.networks import Network
-from tfvlad.whitening import fits_exactly
 
 _PER_SECOND = 2.5e10  # multiply-adds of networks, VLADs and k-means
 _PER_SECOND_IN_DOUBLE = 1e10  # of what is fitted and compared in float64

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.batches import ImageBatch, Rejected, batches
+from tfvlad.encoding.features import batch_size
+from tfvlad.encoding.layers import LocalFeatures
 from tfvlad.errors import ImageError
-from tfvlad.features import batch_size
-from tfvlad.images import ImageLoader, Source, source_name
-from tfvlad.layers import LocalFeatures
+from tfvlad.images.batching import ImageBatch, Rejected, batches
+from tfvlad.images.loading import ImageLoader, Source, source_name
 from tfvlad.sweep.networks import Network, output_shapes, outputs_of
 from tfvlad.sweep.plan import POOLINGS, Stream
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.sweep import estimates
 from tfvlad.sweep.extraction import batch_shape
 from tfvlad.sweep.meter import Kind
 from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.workload import Workload
-from tfvlad.whitening import fits_exactly
 
 _LIBRARIES = 500_000_000  # bytes of TensorFlow and of the kernels
 _WEIGHTS = 3  # copies of the network's, while they are loaded and named
 _BATCHES = 4  # layers' outputs that are held at once: at work, made unit length, and on the way to be stored
-_EARLY = 1024  # features of a cluster that k-means begins with, a copy; see `tfvlad.codebook`
+_EARLY = 1024  # features of a cluster that k-means begins with, a copy; see `tfvlad.encoding.codebook`
 _RANKED = 1 << 30  # bytes of the largest block of rankings, and of what sorts it; see `tfvlad.sweep.judging`
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.datasets import Dataset
+from tfvlad.encoding.whitening import Whitening, fit_whitening, fits_exactly
 from tfvlad.errors import ConfigError
-from tfvlad.ranking import block_size, rank_exactly
+from tfvlad.evaluation.datasets import Dataset
+from tfvlad.index.ranking import block_size, rank_exactly
 from tfvlad.sweep.results import SHOWN, Quality
 from tfvlad.sweep.roles import Roles, Rows
-from tfvlad.whitening import Whitening, fit_whitening, fits_exactly
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]

@@ -10,10 +10,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tfvlad import images
 from tfvlad.config import EncoderConfig
-from tfvlad.datasets import Dataset, Query
-from tfvlad.machine import libraries
+from tfvlad.evaluation.datasets import Dataset, Query
+from tfvlad.images import loading as images
+from tfvlad.networks.machine import libraries
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream

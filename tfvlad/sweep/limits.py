@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tfvlad.codebook import images_to_sample, share
 from tfvlad.config import EncoderConfig
+from tfvlad.encoding.codebook import images_to_sample, share
 from tfvlad.sweep.networks import FC, Network, output_shapes
 from tfvlad.sweep.plan import Grid, Stream, streams
 

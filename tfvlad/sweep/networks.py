@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 
-from tfvlad.backbones import (
+from tfvlad.config import EncoderConfig, Precision, Preprocessing
+from tfvlad.errors import ConfigError
+from tfvlad.networks.backbones import (
     NAMED,
     check_input_size,
     compute_in,
@@ -18,11 +20,9 @@ from tfvlad.backbones import (
     load_network,
     map_layers,
 )
-from tfvlad.config import EncoderConfig, Precision, Preprocessing
-from tfvlad.errors import ConfigError
+from tfvlad.networks.weights import build_with_weights, weights_digest
 from tfvlad.sweep.architecture import architecture
 from tfvlad.sweep.cells import digest
-from tfvlad.weights import build_with_weights, weights_digest
 
 _FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # what the paper compares with: the features before the classifier
 _VGG16_SIZE = 224  # pixels; its fully connected layers take no other

@@ -6,9 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from tfvlad.atomic import atomic_file
 from tfvlad.errors import ConfigError
-from tfvlad.writer_lock import sole_writer
+from tfvlad.storage.atomic import atomic_file
+from tfvlad.storage.locks import sole_writer
 
 MARKER = "tfvlad-sweep.txt"  # by which a sweep's folder is known; written first
 

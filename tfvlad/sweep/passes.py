@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tfvlad.crops import query_source
-from tfvlad.datasets import Query
-from tfvlad.engines import overlapped
+from tfvlad.encoding.engines import overlapped
 from tfvlad.errors import ImageError
-from tfvlad.images import Source
+from tfvlad.evaluation.datasets import Query
+from tfvlad.evaluation.queries import query_source
+from tfvlad.images.loading import Source
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
 from tfvlad.sweep.scratch import Mapped, Progress
 

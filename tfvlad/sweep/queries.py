@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from tfvlad.atomic import atomic_file
-from tfvlad.crops import read_upright
-from tfvlad.datasets import DatabaseImage, Dataset, Query
 from tfvlad.errors import ConfigError, ImageError
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
+from tfvlad.images.crops import read_upright
+from tfvlad.storage.atomic import atomic_file
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.keys import file_stamp
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.datasets import Box, Query
+from tfvlad.evaluation.datasets import Box, Query
 
 Rows = npt.NDArray[np.intp]
 

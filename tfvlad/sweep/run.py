@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from tfvlad.config import EncoderConfig
-from tfvlad.datasets import DatabaseImage, Dataset, Query
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep.forecast import Forecast, total
 from tfvlad.sweep.limits import Limits
 from tfvlad.sweep.meter import Meter

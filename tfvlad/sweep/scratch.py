@@ -13,9 +13,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.atomic import atomic_file
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.json_files import read_json, write_json
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.plan import Stream
 
 Floats = npt.NDArray[np.float32]

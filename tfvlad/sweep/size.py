@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.datasets import Query
 from tfvlad.errors import ConfigError
-from tfvlad.images import image_loader
-from tfvlad.machine import processor
+from tfvlad.evaluation.datasets import Query
+from tfvlad.images.loading import image_loader
+from tfvlad.networks.machine import processor
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds

@@ -9,9 +9,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.codebook import images_to_sample
 from tfvlad.config import EncoderConfig
-from tfvlad.datasets import Dataset, Query
+from tfvlad.encoding.codebook import images_to_sample
+from tfvlad.evaluation.datasets import Dataset, Query
 from tfvlad.sweep.plan import Grid
 from tfvlad.sweep.roles import Roles, assign
 

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+import pytest
+from absl import flags
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tfvlad
+from tfvlad.commands._main import COMMANDS
+from tfvlad_flags import artifacts, encoder, evaluation, fitting, images, index, output, search
+
+# The flags that programs rely on, and whatever else there is.
+FLAGS = {
+    "fit": {
+        "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
+        "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
+    },
+    "index": {
+        "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
+        "max_pixels", "report", "target_recall",
+    },
+    "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
+    "evaluate": {
+        "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",
+        "html", "max_pixels",
+    },
+    "export": {"encoder", "output", "version", "precision", "xla"},
+    "sweep": {
+        "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
+        "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",
+        "intra_norm", "power", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output", "format",
+    },
+    "bench": {"images", "encoder", "max_pixels", "limit", "format"},
+    "layers": {"backbone", "format"},
+    "demo": {"output", "seed"},
+}  # fmt: skip
+
+
+def parsed(define: Callable[[flags.FlagValues], object], *arguments: str) -> flags.FlagValues:
+    values = flags.FlagValues()  # type: ignore[no-untyped-call]
+    define(values)
+    values(["program", *arguments])
+    return values
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_the_flags_that_programs_rely_on(name: str) -> None:
+    values = flags.FlagValues()  # type: ignore[no-untyped-call]
+    importlib.import_module(f"tfvlad.commands.{name}").define(values)
+    assert set(values) == FLAGS[name]
+    for flag in FLAGS[name]:
+        assert values[flag].help.endswith(".") or "repeat this option" in values[flag].help
+
+
+def test_defining_flags_leaves_the_global_ones_alone() -> None:
+    assert not {"images", "clusters", "ef_search"} & set(flags.FLAGS)
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    assert encoder.encoder_config(parsed(encoder.define)) == tfvlad.EncoderConfig()
+    assert index.index_config(parsed(index.define)) == tfvlad.IndexConfig()
+
+
+def test_every_setting_has_its_flag() -> None:
+    values = parsed(encoder.define)
+    assert set(values) == {field.name for field in dataclasses.fields(tfvlad.EncoderConfig)}
+    assert {field.name for field in dataclasses.fields(tfvlad.IndexConfig)} <= set(parsed(index.define))
+
+
+CANDIDATES = st.integers(2, 10**6)
+
+configs = st.builds(
+    tfvlad.EncoderConfig,
+    backbone=st.sampled_from(["vgg16", "inceptionv3", "some/network.keras"]),
+    weights=st.sampled_from(["imagenet", "random:7", "some/weights.h5"]),
+    layer=st.sampled_from([None, "block2_conv1"]),
+    preprocessing=st.sampled_from([None, "caffe", "tf", "torch", "none"]),
+    image_size=st.integers(1, 10_000),
+    resize=st.sampled_from(["stretch", "fit"]),
+    clusters=st.integers(1, 1000),
+    intra_norm=st.booleans(),
+    power=st.floats(0, 1, exclude_min=True),
+    dim=st.none() | st.integers(1, 10_000),
+    codebook_samples=st.integers(1000, 10**9),
+    whitening_samples=st.integers(2, 10**6),
+    max_pixels=st.integers(1, 10**12),
+)
+
+
+@given(configs)
+def test_settings_survive_the_command_line(config: tfvlad.EncoderConfig) -> None:
+    given_as = dataclasses.asdict(config) | {"dim": config.dim or 0}
+    arguments = [f"--{name}={value}" for name, value in given_as.items() if value is not None]
+    assert encoder.encoder_config(parsed(encoder.define, *arguments)) == config
+
+
+@given(
+    st.builds(
+        tfvlad.IndexConfig, m=st.integers(2, 10**4), **dict.fromkeys(("ef_construction", "ef_search"), CANDIDATES)
+    )
+)
+def test_settings_of_an_index_survive_the_command_line(config: tfvlad.IndexConfig) -> None:
+    arguments = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
+    assert index.index_config(parsed(index.define, *arguments)) == config
+
+
+def test_no_whitening_is_a_dim_of_zero_and_no_layer_an_empty_one() -> None:
+    config = encoder.encoder_config(parsed(encoder.define, "--dim=0", "--layer="))
+    assert (config.dim, config.layer) == (None, None)
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(tfvlad.ConfigError, match=r"codebook_samples must be at least clusters \(100\), got 99"):
+        encoder.encoder_config(parsed(encoder.define, "--codebook_samples=99"))
+
+
+@pytest.mark.parametrize(
+    ("define", "argument"),
+    [
+        (encoder.define, "--clusters=0"),
+        (encoder.define, "--dim=-1"),
+        (encoder.define, "--image_size=0"),
+        (encoder.define, "--image_size=10001"),
+        (encoder.define, "--power=1.5"),
+        (encoder.define, "--power=-0.5"),
+        (encoder.define, "--whitening_samples=1"),
+        (encoder.define, "--resize=crop"),
+        (encoder.define, "--preprocessing=keras"),
+        (index.define, "--m=1"),
+        (index.define, "--m=10001"),
+        (index.define, "--ef_construction=1000001"),
+        (index.define, "--ef_search=0"),
+        (search.define, "--k=0"),
+        (search.define, "--k=ten"),
+        (fitting.define, "--seed=-1"),
+        (fitting.define, "--seed=4294967296"),
+        (output.define_format, "--format=xml"),
+    ],
+)
+def test_bounds_and_choices_are_those_of_the_flag(define: Callable[[flags.FlagValues], object], argument: str) -> None:
+    with pytest.raises(flags.IllegalFlagValueError, match=argument):
+        parsed(define, argument)
+
+
+def test_images_may_be_repeated_and_are_needed() -> None:
+    assert parsed(images.define, "--images=a", "--images", "b c").images == ["a", "b c"]
+    for arguments in ([], ["--images="], ["--images=a", "--images="]):
+        with pytest.raises(flags.IllegalFlagValueError, match="--images is needed"):
+            parsed(images.define, *arguments)
+
+
+def test_an_encoder_is_needed_where_the_command_cannot_do_without() -> None:
+    with pytest.raises(flags.IllegalFlagValueError, match="--encoder is needed"):
+        parsed(artifacts.define_encoder)
+    assert parsed(lambda values: artifacts.define_encoder(values, required=False)).encoder is None
+    with pytest.raises(flags.IllegalFlagValueError, match="--index is needed"):
+        parsed(artifacts.define_index, "--index=")
+
+
+def test_queries_are_a_folder_or_a_data_set() -> None:
+    assert parsed(evaluation.define, "--queries=q").ground_truth == "same_name"
+    assert parsed(evaluation.define, "--dataset=d").queries is None
+    with pytest.raises(flags.IllegalFlagValueError, match="--queries is needed"):
+        parsed(evaluation.define)
+
+
+def test_search_is_for_ten_hits_through_the_graph() -> None:
+    values = parsed(search.define)
+    assert (values.k, values.exact) == (10, False)
+    assert parsed(search.define, "--exact").exact
+    assert parsed(output.define_format).format == "table"

@@ -1,0 +1,127 @@
+"""`tfvlad COMMAND [--flags]`: finds the command, parses its flags, and turns mistakes into one line."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+import tfvlad
+from tfvlad.commands._failures import DONE
+from tfvlad.commands._help import command_help, overview
+from tfvlad.commands._mistakes import flag_mistake, no_command, system_error
+from tfvlad.errors import TfvladError
+
+UNUSABLE, INTERRUPTED = 2, 130
+
+COMMANDS = {
+    "fit": "learn an encoder from a folder of images",
+    "index": "bring an index in line with a folder of images",
+    "search": "find the images that show the same as a query",
+    "evaluate": "measure a search against ground truth",
+    "sweep": "try layers, scales and encodings on your images, and report which find best",
+    "export": "write an encoder as a SavedModel for TensorFlow Serving",
+    "bench": "say how fast an encoder is on your images, and where the time goes",
+    "layers": "list the layers that local features can be taken from",
+    "demo": "the whole way on images that it draws itself",
+}
+
+_HELP = {"--help", "-help", "-h", "--helpfull"}
+
+
+def main() -> None:
+    """The console script."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _prepare_streams()
+    sys.exit(_delivered(run(sys.argv[1:])))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command.
+
+    Args:
+      arguments: the command's name, its flags and what else it takes.
+
+    Returns:
+      The exit status: 0 done; 1 done, but some inputs failed; 2 wrong usage or unusable input; 130 interrupted.
+    """
+    name, *rest = arguments or [""]
+    speaker = f"tfvlad {name}" if name in COMMANDS else "tfvlad"
+    try:
+        if name in {"help", *_HELP}:
+            print(overview(COMMANDS))
+            return DONE
+        if name == "--version":
+            print(f"tfvlad {tfvlad.__version__}")
+            return DONE
+        if name not in COMMANDS:
+            return _refuse(f"{speaker}: {no_command(name, list(COMMANDS))}")
+        return _run_command(name, rest)
+    except TfvladError as error:
+        return _refuse(f"{speaker}: {error}")
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        return DONE
+    except OSError as error:
+        return _refuse(f"{speaker}: {system_error(error)}")
+    except KeyboardInterrupt:
+        print(f"{speaker}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    command = importlib.import_module(f"tfvlad.commands.{name}")
+    values = flags.FlagValues()  # type: ignore[no-untyped-call]
+    values.set_gnu_getopt(True)  # flags and file names in any order
+    command.define(values)
+    if _HELP & set(arguments):
+        print(command_help(name, COMMANDS[name], command.OPERANDS, values))
+        return DONE
+    try:
+        operands = values([name, *arguments])[1:]
+    except (flags.Error, ValueError) as error:
+        return _refuse(f"tfvlad {name}: {flag_mistake(error, list(values))} (see tfvlad {name} --help)")
+    if operands and not command.OPERANDS:
+        return _refuse(f"tfvlad {name}: {operands[0]!r} was not expected; a flag is --name=value")
+    return int(command.run(values, operands))
+
+
+def _refuse(message: str) -> int:
+    print(" ".join(message.splitlines()), file=sys.stderr)
+    return UNUSABLE
+
+
+def _prepare_streams() -> None:
+    """Keeps the chatter of C libraries (CUDA probing, libjpeg) off the terminal; Python's own messages stay.
+
+    TFVLAD_NATIVE_LOG names a file to keep it in. Names of files that the terminal cannot show are escaped.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:  # closed by the caller; its descriptor must not become some other file's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr.flush()
+    ours = os.dup(2)
+    sys.stderr = open(ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
+    try:
+        log = os.open(os.environ.get("TFVLAD_NATIVE_LOG", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError as error:
+        sys.exit(_refuse(f"tfvlad: TFVLAD_NATIVE_LOG: {system_error(error)}"))
+    os.dup2(log, 2)
+    os.close(log)
+
+
+def _delivered(status: int) -> int:
+    """Flushes standard output, whose reader may be gone or whose disk may be full, and gives the exit status."""
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        # Python would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if status != UNUSABLE and not isinstance(error, BrokenPipeError):
+            return _refuse(f"tfvlad: standard output: {system_error(error)}")
+    return status

@@ -1,0 +1,56 @@
+"""What an index and its queries need of an encoder, and the encoder that a folder holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tfvlad.errors import ConfigError, ImageError
+
+REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
+
+
+class AnyEncoder(Protocol):
+    """An encoder of either kind: a `tfvlad.Encoder`, or a `tfvlad.serving.RemoteEncoder`."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def max_pixels(self) -> int: ...  # of an image that is decoded here, see `tfvlad.EncoderConfig`
+
+    def encode(self, sources: Any) -> npt.NDArray[np.float32]: ...
+
+    def encode_stream(self, sources: Iterable[Any]) -> Generator[npt.NDArray[np.float32] | ImageError]: ...
+
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+
+
+def load_folder(folder: str, max_pixels: int | None = None) -> AnyEncoder:
+    """Loads the encoder that a folder holds.
+
+    The folder of a served encoder, such as an index's copy, is refused: whoever made it would choose where the images
+    are sent.
+
+    Args:
+      folder: the encoder's folder.
+      max_pixels: see `tfvlad.Encoder.load`.
+
+    Raises:
+      ArtifactError, WeightsError, MismatchError: see `tfvlad.Encoder.load`.
+      ConfigError: the encoder is served elsewhere.
+    """
+    if os.path.lexists(os.path.join(folder, REMOTE)):
+        raise ConfigError(
+            f"{folder} is of an encoder that is served elsewhere; give its URL as the encoder (--encoder)"
+        )
+    from tfvlad.encoding.encoder import Encoder
+
+    return Encoder.load(folder, max_pixels)

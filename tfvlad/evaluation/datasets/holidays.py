@@ -1,0 +1,59 @@
+"""INRIA Holidays (Jégou, Douze and Schmid, ECCV 2008): 1,491 photographs in 500 groups.
+
+The first photograph of each group is the query; it is taken out of the ranking, and the rest of its group are the
+right answers; average precision is by the trapezoid rule: all as in the authors' ``holidays_map.py``.
+
+Many photographs lie on their side and have no EXIF orientation; papers on deep features often turn them upright by
+hand. Such a rotation-corrected copy has the same names: place it in a folder of its own and give that one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size
+from tfvlad.evaluation.datasets.placed import Placed, read_lines, some
+
+HOLIDAYS = "what the archives jpg1, jpg2 and eval_holidays of https://lear.inrialpes.fr/~jegou/data.php unpack to"
+
+_NAME = r"\d{4}\d\d"
+
+
+def holidays(folder: str | os.PathLike[str]) -> Dataset:
+    """Holidays, in the files as published.
+
+    Args:
+      folder: holds ``100000.jpg`` …, in sub-folders or not: four digits of the group, two of the photograph, 00 for the
+        query. Where it holds ``holidays_images.dat`` too, exactly the photographs listed there are the data set.
+
+    Raises:
+      ConfigError: something is missing or malformed.
+    """
+    placed = Placed(folder, HOLIDAYS, _NAME)
+    listed = placed.find("holidays_images.dat")
+    stems = _listed(listed[0]) if listed else sorted(placed.images)
+    groups: dict[str, list[int]] = {}
+    for number, stem in enumerate(stems):
+        groups.setdefault(stem[:4], []).append(number)
+    placed.require(stems)
+    if headless := [f"{group}00" for group in groups if f"{group}00" not in stems]:
+        raise ConfigError(f"{placed.folder} lacks the queries {some(headless)} (.jpg); place there {HOLIDAYS}")
+    if lonely := [stems[numbers[0]] for numbers in groups.values() if len(numbers) == 1]:
+        raise ConfigError(f"{placed.folder} lacks every answer to {some(lonely)} (.jpg); place there {HOLIDAYS}")
+    queries, truths = [], []
+    for group, numbers in groups.items():
+        query = stems.index(f"{group}00")
+        queries.append(Query(placed.path(stems[query])))
+        truths.append({"ok": [number for number in numbers if number != query], "junk": [query]})
+    database = placed.database(stems)
+    return Dataset(queries, {"all": truths}, database, "Holidays", placed.folder, published=Size(500, 1_491))
+
+
+def _listed(path: Path) -> list[str]:
+    lines = read_lines(path)
+    if wrong := [line for line in lines or [""] if not re.fullmatch(rf"{_NAME}\.jpg", line)]:
+        raise ConfigError(f"{path} must hold one name like 100000.jpg a line, got {wrong[0]!r:.60}")
+    return list(dict.fromkeys(line.removesuffix(".jpg") for line in lines))

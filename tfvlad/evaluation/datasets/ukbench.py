@@ -1,0 +1,37 @@
+"""UKBench (Nistér and Stewénius, CVPR 2006): 10,200 images, four of each object.
+
+Every image is a query and stays in the database. Its N-S score is how many of its object's four images, itself among
+them, come first to fourth; the benchmark's figure is the mean, 4 at best.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tfvlad.evaluation.datasets.dataset import GROUP, Dataset, Query, Size
+from tfvlad.evaluation.datasets.placed import Placed
+
+UKBENCH = "ukbench00000.jpg to ukbench10199.jpg of https://archive.org/details/ukbench"
+
+_NAME = r"ukbench\d{5}"
+
+
+def ukbench(folder: str | os.PathLike[str]) -> Dataset:
+    """UKBench, in the files as published.
+
+    Args:
+      folder: holds ``ukbench00000.jpg`` …, in sub-folders or not: each four in a row, from a multiple of four on, show
+        one object. The archive has small copies of the same names beside ``full``; it is this folder that is meant.
+
+    Raises:
+      ConfigError: images are missing.
+    """
+    placed = Placed(folder, UKBENCH, _NAME)
+    objects = sorted({int(stem.removeprefix("ukbench")) // GROUP for stem in placed.images})
+    stems = [f"ukbench{GROUP * number + image:05}" for number in objects for image in range(GROUP)]
+    placed.require(stems)
+    queries = [Query(placed.path(stem)) for stem in stems]
+    starts = [number - number % GROUP for number in range(len(stems))]
+    truths = [{"ok": list(range(start, start + GROUP)), "junk": []} for start in starts]
+    database, whole = placed.database(stems), Size(10_200, 10_200)
+    return Dataset(queries, {"all": truths}, database, "UKBench", placed.folder, "N-S score", whole)

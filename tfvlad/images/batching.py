@@ -1,0 +1,87 @@
+"""Images -> batches of one size, read and decoded ahead on threads."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+from tfvlad.errors import ImageError
+from tfvlad.images.loading import Source, source_name
+
+Tensor = Any
+Rejected: TypeAlias = tuple[int, ImageError]  # where the image stands in the input, and what is wrong with it
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageBatch:
+    """Prepared images of one size.
+
+    Attributes:
+      positions: where each image stands in the input.
+      names: what stands for each in messages.
+      images: (B, h, w, 3) float32.
+    """
+
+    positions: list[int]
+    names: list[str]
+    images: Tensor
+
+
+def batches(
+    sources: Iterable[Source], load: Callable[[Source], Tensor], size: int
+) -> Iterator[list[ImageBatch | Rejected]]:
+    """Groups images into batches, a window of a few at a time, while the next window is being decoded.
+
+    Images of many sizes share a window, so that even they fill batches. Memory is bounded by two windows; a generator
+    of sources is read, in the caller's thread, only as far ahead as that.
+
+    Args:
+      sources: images.
+      load: turns one into an (h, w, 3) float32 tensor or raises `ImageError`; called on several threads.
+      size: images in a batch, at most.
+
+    Yields:
+      For each window, in order: its batches, and each image that could not be loaded. The positions of a window come
+      before those of the next.
+    """
+
+    def prepare(position: int, source: Source) -> tuple[int, str, Tensor | ImageError]:
+        name = source_name(source)
+        try:
+            return position, name, load(source)
+        except ImageError as error:
+            return position, name, error
+
+    pending: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
+    window = 2 * size
+    numbered = enumerate(sources)
+    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16), "tfvlad-decode") as pool:
+        try:
+            while True:
+                while len(pending) < 2 * window and (item := next(numbered, None)) is not None:
+                    pending.append(pool.submit(prepare, *item))
+                if not pending:
+                    return
+                yield list(_grouped([pending.popleft().result() for _ in range(min(window, len(pending)))], size))
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _grouped(window: list[tuple[int, str, Tensor | ImageError]], size: int) -> Iterator[ImageBatch | Rejected]:
+    by_shape: dict[tuple[int, ...], list[tuple[int, str, Tensor]]] = {}
+    for position, name, image in window:
+        if isinstance(image, ImageError):
+            yield position, image
+        else:
+            by_shape.setdefault(tuple(image.shape), []).append((position, name, image))
+    for alike in by_shape.values():
+        for start in range(0, len(alike), size):
+            positions, names, images = zip(*alike[start : start + size], strict=True)
+            yield ImageBatch(list(positions), list(names), tf.stack(images))

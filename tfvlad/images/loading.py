@@ -1,0 +1,231 @@
+"""Files, bytes and arrays -> upright, resized, preprocessed tensors: the one preprocessing of fitting, indexing,
+searching and of the exported model.
+
+Everything behind the reading of the file is TensorFlow graph code, so what an export serves is what was indexed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
+from tfvlad.errors import ImageError
+from tfvlad.images.decoding import decode, on_white, try_decode
+from tfvlad.images.headers import FORMATS, image_format
+from tfvlad.images.listing import LARGEST_FILE
+from tfvlad.images.orientation import read_orientation, turn_upright
+
+Tensor = Any
+Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
+
+# Raised whenever the pixels that the network sees change, so that older descriptors are not mixed with newer ones.
+VERSION = 1
+
+_WIDE = 2**14  # pixels
+
+_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
+_IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
+_IMAGENET_MEAN_BGR_255 = (103.939, 116.779, 123.68)
+
+
+class ImageLoader:
+    """Turns one image at a time into the tensor that a network takes.
+
+    Attributes:
+      from_bytes: graph function, () string -> (h, w, 3) float32.
+      try_bytes: the same, and () bool: False where `from_bytes` would fail, with an image that means nothing.
+      from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
+    """
+
+    def __init__(
+        self, image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        """See `tfvlad.config.EncoderConfig` for the arguments."""
+
+        limits: dict[str, Any] = {"at_least": image_size, "stretch": resize == "stretch", "max_pixels": max_pixels}
+
+        def prepare(pixels: Tensor, data: Tensor) -> Tensor:
+            image = fit_to(pixels, image_size, resize)
+            return preprocess(turn_upright(image, read_orientation(data)), preprocessing)
+
+        def from_bytes(data: Tensor) -> Tensor:
+            return prepare(decode(data, **limits), data)
+
+        def try_bytes(data: Tensor) -> tuple[Tensor, Tensor]:
+            pixels, succeeded = try_decode(data, **limits)
+            return prepare(pixels, tf.where(succeeded, data, b"")), succeeded
+
+        def from_pixels(pixels: Tensor) -> Tensor:
+            return preprocess(fit_to(pixels, image_size, resize), preprocessing)
+
+        self.from_bytes: Callable[[Tensor], Tensor] = tf.function(
+            from_bytes, input_signature=[tf.TensorSpec((), tf.string)]
+        )
+        self.try_bytes: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(
+            try_bytes, input_signature=[tf.TensorSpec((), tf.string)]
+        )
+        self.from_pixels: Callable[[Tensor], Tensor] = tf.function(
+            from_pixels, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
+        )
+
+    def load(self, source: Source) -> Tensor:
+        """Reads and prepares one image.
+
+        Args:
+          source: a path, an image file's bytes, or pixels: (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8.
+
+        Returns:
+          (h, w, 3) float32.
+
+        Raises:
+          ImageError: the file cannot be read, or what is in it is no picture.
+        """
+        if isinstance(source, np.ndarray):
+            return self.from_pixels(rgb_pixels(source))
+        name = source_name(source)
+        data = source if isinstance(source, bytes) else read_file(source)
+        return run_decoder(self.from_bytes, data, name)
+
+
+def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> Tensor:
+    """Runs a graph function that decodes a file's bytes, () string, on the CPU.
+
+    Raises:
+      ImageError: of this name; what is in the file is no picture.
+    """
+    if not data:
+        raise ImageError(name, "an empty file")
+    try:
+        with tf.device("CPU"):
+            return decoder(tf.constant(data))
+    except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
+        raise ImageError(name, _reason(data, error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def image_loader(
+    image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+) -> ImageLoader:
+    """The loader for these settings; its graph is traced once in a process."""
+    return ImageLoader(image_size, resize, preprocessing, max_pixels)
+
+
+def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
+    """Resizes with an anti-aliased bilinear filter.
+
+    Args:
+      image: (H, W, 3) uint8.
+      image_size: pixels; see `resize`.
+      resize: ``stretch`` gives (image_size, image_size, 3); ``fit`` makes the longest side image_size pixels, up or
+        down, and keeps the aspect ratio to the nearest pixel.
+
+    Returns:
+      (h, w, 3) float32 in [0, 255].
+    """
+    if resize == "stretch":
+        return _resize(image, tf.constant([image_size, image_size]))
+    sides = tf.cast(tf.shape(image)[:2], tf.float64)
+    scaled = tf.round(sides * (image_size / tf.reduce_max(sides)))
+    return _resize(image, tf.maximum(tf.cast(scaled, tf.int32), 1))
+
+
+def _resize(image: Tensor, size: Tensor) -> Tensor:
+    """The columns first, then the rows; what lies between is `size[0]` times the image's width of floats.
+
+    An image so wide that this would be more than the largest photograph needs is laid on its side.
+    """
+
+    def on_its_side() -> Tensor:
+        turned = tf.transpose(image, (1, 0, 2))
+        return tf.transpose(tf.image.resize(turned, size[::-1], antialias=True), (1, 0, 2))
+
+    is_wide = tf.shape(image)[1] > tf.maximum(tf.shape(image)[0], _WIDE)
+    return tf.cond(is_wide, on_its_side, lambda: tf.image.resize(image, size, antialias=True))
+
+
+def preprocess(image: Tensor, mode: Preprocessing) -> Tensor:
+    """Scales pixels the way that a network was trained with (the modes of `keras.applications`).
+
+    Args:
+      image: (..., 3) float32 RGB in [0, 255].
+      mode: ``caffe`` BGR minus the ImageNet mean; ``tf`` to [-1, 1]; ``torch`` to [0, 1], then standardised with
+        the ImageNet mean and deviation; ``none`` leaves the values alone.
+
+    Returns:
+      (..., 3) float32.
+    """
+    if mode == "caffe":
+        return tf.reverse(image, [-1]) - tf.constant(_IMAGENET_MEAN_BGR_255)
+    if mode == "tf":
+        return image / 127.5 - 1.0
+    if mode == "torch":
+        return (image / 255.0 - tf.constant(_IMAGENET_MEAN_RGB)) / tf.constant(_IMAGENET_STD_RGB)
+    return image
+
+
+def source_name(source: Source) -> str:
+    """What stands for a source in messages: its path, ``<bytes>`` or ``<array>``."""
+    if isinstance(source, np.ndarray):
+        return "<array>"
+    return "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+      ImageError: it cannot be read, is no regular file, or is larger than any image file may be.
+    """
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise ImageError(name.replace("\0", "\\0"), "a path cannot hold a zero byte")
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(name, "is not a regular file")
+            if status.st_size > LARGEST_FILE:
+                raise ImageError(name, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+            return file.read(status.st_size or LARGEST_FILE)  # some file systems tell no sizes
+    except OSError as error:
+        raise ImageError(name, error.strerror or type(error).__name__) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for somebody to write into a named pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Makes (H, W, 3) RGB of (H, W, 3), (H, W, 4) RGBA, composed on white, or (H, W) grey, all uint8.
+
+    Raises:
+      ImageError: another shape or dtype.
+    """
+    if pixels.dtype != np.uint8:
+        raise ImageError("<array>", f"pixels must be uint8, got {pixels.dtype}")
+    if pixels.size == 0 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        raise ImageError("<array>", f"pixels must be (H, W, 3), (H, W, 4) or (H, W), got shape {pixels.shape}")
+    if pixels.ndim == 2:
+        return tf.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return on_white(pixels) if pixels.shape[2] == 4 else tf.constant(pixels)
+
+
+def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
+    """Makes one plain line of what a decoder said of its C++ self about an image file."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return "there is not enough memory to decode it"
+    asserted = re.search(r"assertion failed: \[b?'?(.+?)'?\]", str(error))
+    if asserted:
+        return asserted[1]
+    code = int(image_format(tf.constant(data)))
+    return f"a damaged or truncated {FORMATS[code]}"

@@ -1,0 +1,207 @@
+"""An encoder that runs in a model server, used like one that runs here."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import functools
+import json
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfvlad.config import MAX_PIXELS
+from tfvlad.encoding.interface import REMOTE
+from tfvlad.errors import ImageError, MismatchError, ServingError
+from tfvlad.images.loading import Source, read_file, rgb_pixels, source_name
+from tfvlad.serving.transports import UnavailableError, transport
+
+Floats = npt.NDArray[np.float32]
+
+_BATCH_BYTES = 16 * 2**20  # of one request, unless a single image is larger
+_IN_FLIGHT = 2  # requests: one is being answered while the next one's files are read
+_PAUSE = 0.1  # seconds before the second try; doubled for each further one
+
+_Batch = list[tuple[str, bytes | ImageError]]
+
+
+class _Told(NamedTuple):
+    fingerprint: str
+    dim: int
+    signature: str  # a name that only this encoder has, so that an exchange behind the URL cannot go unnoticed
+
+
+class RemoteEncoder:
+    """What `tfvlad.serving.saved_model.saved_model` wrote, served by TensorFlow Serving.
+
+    Attributes:
+      url: where.
+      max_pixels: see `tfvlad.EncoderConfig`; of the images that are decoded here, which are those sent in part.
+    """
+
+    def __init__(
+        self, url: str, fingerprint: str | None = None, batch: int = 16, timeout: float = 60.0, attempts: int = 5
+    ) -> None:
+        """Gets ready; the server is asked when something is needed of it.
+
+        Args:
+          url: ``grpc://HOST:PORT/NAME`` or ``http://HOST:PORT/v1/models/NAME``, either with ``/versions/N`` behind it.
+          fingerprint: the encoder that must be served there; None takes whichever is.
+          batch: images in a request, at most.
+          timeout: seconds that a request may take.
+          attempts: how often a server that is unavailable is asked; no other failure is tried again.
+
+        Raises:
+          ConfigError: the URL has another form.
+        """
+        self.url = url
+        self.max_pixels = MAX_PIXELS
+        self._transport = transport(url)
+        self._expected = fingerprint
+        self._batch, self._timeout, self._attempts = batch, timeout, attempts
+
+    @property
+    def fingerprint(self) -> str:
+        """See `tfvlad.Encoder`."""
+        return self._told.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """See `tfvlad.Encoder`."""
+        return self._told.dim
+
+    def encode(self, sources: Source | Iterable[Source]) -> Floats:
+        """Encodes images.
+
+        Args:
+          sources: see `tfvlad.Encoder.encode`.
+
+        Returns:
+          (n, dim) float32, unit length, in the order of the input.
+
+        Raises:
+          ImageError: the first image that cannot be encoded.
+          ServingError: the server does not answer as it should.
+          MismatchError: another encoder is served than the one that is wanted.
+        """
+        if isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3):
+            sources = [sources]
+        rows = []
+        for row in self.encode_stream(sources):
+            if isinstance(row, ImageError):
+                raise row
+            rows.append(row)
+        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def encode_stream(self, sources: Iterable[Source]) -> Generator[Floats | ImageError]:
+        """Encodes images as they come, reading only a little ahead; a bad image does not stop the rest.
+
+        Args:
+          sources: see `tfvlad.Encoder.encode`.
+
+        Yields:
+          For each image, in order, its (dim,) float32 descriptor or what is wrong with it.
+
+        Raises:
+          ServingError: the server does not answer as it should.
+          MismatchError: another encoder is served than the one that is wanted.
+        """
+        _ = self.fingerprint  # before the first image is sent
+        pending: collections.deque[concurrent.futures.Future[list[Floats | ImageError]]] = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(_IN_FLIGHT, "tfvlad-request") as pool:
+            try:
+                for batch in self._batches(sources):
+                    pending.append(pool.submit(self._describe, batch))
+                    if len(pending) > _IN_FLIGHT:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a new folder that says which encoder is served where; to use it, its URL must be given again."""
+        fingerprint, dim, _ = self._told
+        os.mkdir(path)
+        with open(os.path.join(path, REMOTE), "w", encoding="utf-8") as file:
+            json.dump({"format": 1, "url": self.url, "fingerprint": fingerprint, "dim": dim}, file, indent=2)
+            file.write("\n")
+
+    def close(self) -> None:
+        """Lets go of the connection; the encoder cannot be used afterwards."""
+        self._transport.close()
+
+    @functools.cached_property
+    def _told(self) -> _Told:
+        """What is served, checked."""
+        told = self._ask("info", "probe", [b""])
+        try:
+            served = _Told(_text(told["fingerprint"][0]), int(told["dim"][0]), _text(told["signature"][0]))
+        except (KeyError, IndexError, ValueError):
+            raise ServingError(f"{self.url}: what is served there is no exported encoder") from None
+        if self._expected not in (None, served.fingerprint):
+            raise MismatchError(
+                f"{self.url} serves the encoder {served.fingerprint[:12]}, not {str(self._expected)[:12]}"
+            )
+        return served
+
+    def _batches(self, sources: Iterable[Source]) -> Iterator[_Batch]:
+        batch: _Batch = []
+        size = 0
+        for source in sources:
+            content = _content(source)
+            added = 0 if isinstance(content, ImageError) else len(content)
+            if batch and (len(batch) == self._batch or size + added > _BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append((source_name(source), content))
+            size += added
+        if batch:
+            yield batch
+
+    def _describe(self, batch: _Batch) -> list[Floats | ImageError]:
+        contents = [content for _, content in batch if isinstance(content, bytes)]
+        answers = iter(self._descriptors(contents) if contents else [])
+        results: list[Floats | ImageError] = []
+        for name, content in batch:
+            answer = content if isinstance(content, ImageError) else next(answers)
+            unusable = ImageError(name, "the server cannot use it: damaged, too small, or of another format")
+            results.append(unusable if answer is None else answer)
+        return results
+
+    def _descriptors(self, contents: list[bytes]) -> list[Floats | None]:
+        told = self._ask(self._told.signature, "image_bytes", contents)
+        descriptors, valid = np.asarray(told.get("descriptor"), np.float32), np.asarray(told.get("valid"), bool)
+        if descriptors.shape != (len(contents), self.dim) or valid.shape != (len(contents),):
+            raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {descriptors.shape}")
+        return [row if usable else None for row, usable in zip(descriptors, valid, strict=True)]
+
+    def _ask(self, signature: str, name: str, values: list[bytes]) -> dict[str, npt.NDArray[Any]]:
+        inputs = {name: np.array(values, object)}
+        for attempt in range(1, self._attempts):
+            try:
+                return self._transport.predict(signature, inputs, self._timeout)
+            except UnavailableError:
+                time.sleep(_PAUSE * 2 ** (attempt - 1))
+        return self._transport.predict(signature, inputs, self._timeout)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _content(source: Source) -> bytes | ImageError:
+    """What to send for a source: its file's bytes, or its pixels as a PNG, which loses nothing."""
+    try:
+        if isinstance(source, np.ndarray):
+            return bytes(tf.io.encode_png(rgb_pixels(source)).numpy())
+        content = source if isinstance(source, bytes) else read_file(source)
+    except ImageError as error:
+        return error
+    return content or ImageError(source_name(source), "an empty file")

@@ -1,0 +1,137 @@
+"""The encoder as a SavedModel for TensorFlow Serving: from an image file's bytes to its descriptor, by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from tfvlad.encoding.encoder import Encoder
+from tfvlad.encoding.features import batch_size
+from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.serving.protos import predict_request, prediction_log
+from tfvlad.serving.signatures import Served
+from tfvlad.storage.atomic import atomic_folder
+from tfvlad.version import __version__
+
+# TensorFlow Serving looks for its warm-up requests under this name, and leaves other files beside it alone.
+_EXTRA, _WARMUP, _DESCRIPTION = "assets.extra", "tf_serving_warmup_requests", "tfvlad.json"
+
+_SIGNATURES = {
+    "serving_default": "image_bytes: string [n] -> descriptor: float32 [n, dim], valid: bool [n]; "
+    "an image that cannot be used has a descriptor of zeros and valid=false",
+    "images": "images: uint8 [n, H, W, 3], upright RGB -> descriptor: float32 [n, dim]",
+    "local_features": "image_bytes: string [n] -> features: float32 [n, h, w, C], unit length per cell, "
+    "grid: int32 [n, 2], the (h, w) of each image, beyond which there are zeros; (0, 0) for one that cannot be used",
+    "info": "probe: string [n] (any) -> fingerprint: string [n], dim: int32 [n], label: string [n], "
+    "signature: string [n], the name of the one that only this encoder has",
+}
+
+
+def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | None = None, xla: bool = False) -> str:
+    """Writes a version of a SavedModel, whole or not at all; it needs nothing but TensorFlow where it is loaded.
+
+    Its signatures, n images in a request, of any sizes and formats:
+
+    - ``serving_default``: image_bytes (n,) string -> descriptor (n, dim) float32, valid (n,) bool. An image that cannot
+      be used has a descriptor of zeros and valid=false; its neighbours are not affected.
+    - ``images``: images (n, H, W, 3) uint8, upright RGB -> descriptor (n, dim) float32.
+    - ``local_features``: image_bytes (n,) string -> features (n, h, w, C) float32, unit length per cell, and grid
+      (n, 2) int32, the (h, w) of each image, beyond which there are zeros; (0, 0) for an image that cannot be used.
+    - ``LABEL_FINGERPRINT``, with the first 12 digits of the fingerprint: the same as ``serving_default``. Whoever asks
+      for it by this name gets this encoder's descriptors, or none, whatever is served under the model's name by then.
+    - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string, signature
+      (n,) string, the name above. It has a row for each of its input, as TensorFlow Serving batches every signature.
+
+    Args:
+      encoder: what to export.
+      path: the model's folder, whose sub-folders are its versions; its name is the model's name in warm-up requests.
+      version: the new version's number; None takes the one after the highest that is there.
+      xla: compile the network for each number of images that comes together, when it first does. The server must have
+        XLA for its device: for GPUs it has.
+
+    Returns:
+      The version's folder. Beside the model it holds `assets.extra/tf_serving_warmup_requests`, and
+      `assets.extra/tfvlad.json`, which tells the fingerprint, the dimensions and how to call it.
+
+    Raises:
+      ArtifactError: that version, or a file at `path`, exists already.
+      ConfigError: `version` is not a positive number.
+    """
+    model = os.path.abspath(path)
+    target = os.path.join(model, str(_next_version(model) if version is None else _checked(version)))
+    if os.path.lexists(target):
+        raise ArtifactError(target, "exists already; versions are not overwritten, give another number")
+    label = _label(encoder)
+    name = f"{label}_{encoder.fingerprint[:12]}"
+    served = Served(encoder, label, name, xla)
+    try:
+        with atomic_folder(target, replace=False) as folder:
+            tf.saved_model.save(served, folder, served.functions)
+            extra = os.path.join(folder, _EXTRA)
+            os.mkdir(extra)
+            together = batch_size(encoder.config.image_size)
+            _write_warmup(os.path.join(extra, _WARMUP), os.path.basename(model), name, together)
+            _write_description(os.path.join(extra, _DESCRIPTION), encoder, label, name)
+    except FileExistsError:
+        raise ArtifactError(target, "appeared while it was being written, and is not overwritten") from None
+    return target
+
+
+def _next_version(model: str) -> int:
+    try:
+        names = os.listdir(model)
+    except FileNotFoundError:
+        return 1
+    except NotADirectoryError:
+        raise ArtifactError(model, "is a file; give the folder that holds, or is to hold, the versions") from None
+    return 1 + max((int(name) for name in names if name.isascii() and name.isdecimal()), default=0)
+
+
+def _checked(version: int) -> int:
+    if version < 1:
+        raise ConfigError(f"version must be 1 or more, got {version}")
+    return version
+
+
+def _label(encoder: Encoder) -> str:
+    config = encoder.config
+    backbone = os.path.splitext(os.path.basename(config.backbone))[0]
+    parts = (backbone, config.layer, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(map(str, parts)))
+
+
+def _write_warmup(path: str, model: str, name: str, together: int) -> None:
+    """Requests that TensorFlow Serving answers once before it says that it is ready: one image, and a full batch."""
+    blocks = np.random.default_rng(0).integers(0, 255, (15, 20, 3), np.uint8)
+    pixels = blocks.repeat(32, axis=0).repeat(32, axis=1)
+    jpeg = tf.io.encode_jpeg(pixels).numpy()
+    batches = [np.array([jpeg] * count, object) for count in sorted({1, together})]
+    requests = [
+        *((signature, "image_bytes", batch) for signature in ("serving_default", name) for batch in batches),
+        ("local_features", "image_bytes", batches[0]),
+        ("images", "images", pixels[np.newaxis]),
+        ("info", "probe", np.array([b""], object)),
+    ]
+    with tf.io.TFRecordWriter(path) as writer:
+        for signature, argument, value in requests:
+            writer.write(prediction_log(predict_request(model, signature, {argument: value})))
+
+
+def _write_description(path: str, encoder: Encoder, label: str, name: str) -> None:
+    description = {
+        "fingerprint": encoder.fingerprint,
+        "dim": encoder.dim,
+        "label": label,
+        "image_size": encoder.config.image_size,
+        "resize": encoder.config.resize,
+        "precision": encoder.config.precision,
+        "signatures": {**_SIGNATURES, name: "the same as serving_default, under a name that only this encoder has"},
+        "versions": {"tfvlad": __version__, "tensorflow": tf.__version__},
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=2)
+        file.write("\n")
