@@ -8,19 +8,21 @@ import json
 import os
 from importlib.metadata import version
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.networks.backbones import comes_by_name
+from tfvlad.networks.named import comes_by_name
 from tfvlad.storage.atomic import atomic_folder, settle
 from tfvlad.storage.untrusted import read_arrays, refuse_links
 from tfvlad.version import __version__
+
+if TYPE_CHECKING:
+    import keras
 
 FORMAT = 2  # the newest that is read; 1 is a VLAD encoder, which is still written as such, 2 has another encoding
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import tensorflow as tf
 
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.batching import ImageBatch
 from tfvlad.images.loading import Source
-from tfvlad.networks.machine import usable_cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,3 +113,21 @@ def _each(stage: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 def _failures(rows: Iterable[Any]) -> dict[int, Failure]:
     """Takes descriptors and lets go of them; gives what is not one, by its position."""
     return {position: Failure.of(row) for position, row in enumerate(rows) if isinstance(row, ImageError)}
+
+
+def processor() -> str:
+    """Such as ``AMD EPYC 7B13, 2 cores``, and the GPUs' names: what this process may use."""
+    cores = usable_cores()
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
+        name = next(line for line in file if line.startswith("model name")).partition(":")[2].strip()
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.get_visible_devices("GPU")
+    ]
+    return ", ".join([f"{name}, {cores} core{'s' if cores > 1 else ''}", *gpus])
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

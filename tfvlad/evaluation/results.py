@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 
 class ResultHit(NamedTuple):

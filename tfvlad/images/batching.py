@@ -6,8 +6,8 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
@@ -15,6 +15,8 @@ from tfvlad.errors import ImageError
 from tfvlad.images.loading import Source, source_name
 
 Tensor = Any
+T = TypeVar("T")
+U = TypeVar("U")
 Rejected: TypeAlias = tuple[int, ImageError]  # where the image stands in the input, and what is wrong with it
 
 
@@ -85,3 +87,16 @@ def _grouped(window: list[tuple[int, str, Tensor | ImageError]], size: int) -> I
         for start in range(0, len(alike), size):
             positions, names, images = zip(*alike[start : start + size], strict=True)
             yield ImageBatch(list(positions), list(names), tf.stack(images))
+
+
+def overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
+    """Yields `work` of each window, which is done in another thread while the next window is being made."""
+    with concurrent.futures.ThreadPoolExecutor(1, "tfvlad-encode") as pool:
+        before: concurrent.futures.Future[U] | None = None
+        for window in windows:
+            following = pool.submit(work, window)
+            if before is not None:
+                yield before.result()
+            before = following
+        if before is not None:
+            yield before.result()

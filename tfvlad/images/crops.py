@@ -10,10 +10,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.errors import ImageError
-from tfvlad.images.boxes import Box
-from tfvlad.images.decoding import decode
+from tfvlad.images import Box
+from tfvlad.images._decoding import decode
+from tfvlad.images._orientation import read_orientation, turn_upright
 from tfvlad.images.loading import read_file, run_decoder, source_name
-from tfvlad.images.orientation import read_orientation, turn_upright
 
 _EVERY_PIXEL = 2**24  # of a side: no decoder may reduce a smaller image
 

@@ -47,6 +47,11 @@ def list_images(root: str | os.PathLike[str], onerror: Callable[[OSError], objec
                 yield prefix + name
 
 
+def too_large(size: int) -> str:
+    """Why a file of so many bytes is refused unread; an empty string where it is not."""
+    return f"{size} bytes are more than an image file may have ({LARGEST_FILE})" if size > LARGEST_FILE else ""
+
+
 def image_paths(folder: str | os.PathLike[str]) -> list[str]:
     """The images of a folder as paths that can be opened, in the order of `list_images`.
 

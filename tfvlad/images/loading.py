@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
 from tfvlad.errors import ImageError
-from tfvlad.images.decoding import decode, on_white, try_decode
-from tfvlad.images.headers import FORMATS, image_format
-from tfvlad.images.listing import LARGEST_FILE
-from tfvlad.images.orientation import read_orientation, turn_upright
+from tfvlad.images._decoding import decode, on_white, try_decode
+from tfvlad.images._headers import FORMATS, image_format
+from tfvlad.images._orientation import read_orientation, turn_upright
+from tfvlad.images.listing import LARGEST_FILE, too_large
 
 Tensor = Any
 Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
@@ -199,8 +199,8 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(name, "is not a regular file")
-            if status.st_size > LARGEST_FILE:
-                raise ImageError(name, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+            if reason := too_large(status.st_size):
+                raise ImageError(name, reason)
             return file.read(status.st_size or LARGEST_FILE)  # some file systems tell no sizes
     except OSError as error:
         raise ImageError(name, error.strerror or type(error).__name__) from None

@@ -10,7 +10,9 @@ from typing import Any
 
 import keras
 
-from tfvlad.networks.backbones import NAMED, load_network, map_layers
+from tfvlad.networks.backbones import load_network
+from tfvlad.networks.layers import map_layers
+from tfvlad.networks.named import NAMED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tfvlad.config import MAX_PIXELS
 from tfvlad.encoding.interface import REMOTE
 from tfvlad.errors import ImageError, MismatchError, ServingError
 from tfvlad.images.loading import Source, as_sources, read_file, rgb_pixels, source_name
-from tfvlad.serving.transports import UnavailableError, transport
+from tfvlad.serving._transports import UnavailableError, transport
 
 Floats = npt.NDArray[np.float32]
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.features import batch_size
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.serving.protos import predict_request, prediction_log
-from tfvlad.serving.signatures import Served
+from tfvlad.serving._protos import predict_request, prediction_log
+from tfvlad.serving._signatures import Served
 from tfvlad.storage.atomic import atomic_folder
 from tfvlad.version import __version__
 

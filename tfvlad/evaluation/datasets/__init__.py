@@ -8,7 +8,7 @@ from tfvlad.evaluation.datasets.dataset import DatabaseImage, Dataset, Judgement
 from tfvlad.evaluation.datasets.indexed import as_indexed
 from tfvlad.evaluation.datasets.plain import plain_folder
 from tfvlad.evaluation.datasets.registry import PUBLISHED, check_plain, load_dataset, split_name
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 __all__ = [
     "PUBLISHED",

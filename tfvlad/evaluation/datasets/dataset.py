@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.evaluation.metrics import Evaluation, FloatArray, Ids, evaluate
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 Truth = dict[str, list[int]]
 Measure = Literal["mAP", "N-S score"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size, Truth
 from tfvlad.evaluation.datasets.placed import Placed, read_lines, some
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 OXFORD_IMAGES = "oxbuild_images-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/"
 PARIS_IMAGES = "paris_1-v1.tgz and paris_2-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/"

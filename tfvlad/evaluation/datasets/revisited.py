@@ -23,7 +23,7 @@ from tfvlad.evaluation.datasets.dataset import Dataset, Query, Truth
 from tfvlad.evaluation.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
 from tfvlad.evaluation.datasets.placed import Placed
 from tfvlad.evaluation.datasets.plain_pickle import read_plain_pickle
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
 ROXFORD = _TRUTH.format("gnd_roxford5k.pkl", "roxford5k", OXFORD_IMAGES)

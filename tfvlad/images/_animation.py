@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.headers import MOST_BLOCKS, bytes_at, little_endian
+from tfvlad.images._headers import MOST_BLOCKS, bytes_at, little_endian
 
 Tensor = Any
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.features import batch_size, output_shapes
-from tfvlad.encoding.layers import LocalFeatures
+from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.images.loading import image_loader
 
 Tensor = Any

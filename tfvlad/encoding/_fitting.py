@@ -9,9 +9,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig
+from tfvlad.encoding._engines import AGGREGATED
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.codebook import FeatureSample, fit_codebook, images_to_sample
-from tfvlad.encoding.engines import AGGREGATED
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.encoding.whitening import Whitening, check_dim, fit_whitening
 from tfvlad.errors import ConfigError, ImageError

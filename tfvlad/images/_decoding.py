@@ -8,17 +8,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.animation import gif_frame, still_gif, still_webp
-from tfvlad.images.dimensions import (
+from tfvlad.images._animation import gif_frame, still_gif, still_webp
+from tfvlad.images._headers import (
     bmp_dimensions,
+    bytes_at,
     gif_dimensions,
+    image_format,
     jpeg_dimensions,
+    little_endian,
     png_dimensions,
     require_pixels,
     webp_dimensions,
 )
-from tfvlad.images.fallible import attempt
-from tfvlad.images.headers import bytes_at, image_format, little_endian
 
 Tensor = Any
 
@@ -177,3 +178,33 @@ def _decode_webp(data: Tensor, max_pixels: int) -> Tensor:
 def _refuse(data: Tensor) -> Tensor:
     with tf.control_dependencies([tf.debugging.Assert(False, ["not a JPEG, PNG, GIF, BMP or WebP image"])]):
         return tf.zeros((1, 1, 3), tf.uint8)
+
+
+def attempt(function: Callable[[Tensor], Tensor], argument: Tensor, otherwise: Tensor) -> tuple[Tensor, Tensor]:
+    """Calls a function; a result of it that cannot be computed is replaced, and nothing else is stopped.
+
+    A `tf.data` pipeline of one element drops it on failure, and a second element takes its place. Read as a single
+    element, such a pipeline costs half a millisecond (with the function's own operations: instantiated at each call,
+    they should be few); read through an iterator, it would cost ten times as much.
+
+    Args:
+      function: graph operations.
+      argument: what it is called with.
+      otherwise: the result where it fails, of the same dtype; its shape may be another.
+
+    Returns:
+      The result, and () bool, whether it is the function's own.
+    """
+
+    def run(argument: Tensor) -> tuple[Tensor, Tensor]:
+        result = tf.data.Dataset.from_tensors(argument).map(lambda given: (function(given), True)).ignore_errors()
+        replacement = tf.data.Dataset.from_tensors((otherwise, False))
+        found: tuple[Tensor, Tensor] = result.concatenate(replacement).take(1).get_single_element()
+        return found
+
+    traced = tf.function(run, input_signature=[tf.TensorSpec.from_tensor(argument)]).get_concrete_function()
+    # Called as stateless, which it is, although a reader of datasets counts as stateful: several may run at a time.
+    arguments = [argument, *traced.captured_inputs]
+    outputs = tf.raw_ops.PartitionedCall(args=arguments, Tout=[output.dtype for output in traced.outputs], f=traced)
+    result, succeeded = (tf.ensure_shape(*pair) for pair in zip(outputs, traced.output_shapes, strict=True))
+    return result, succeeded

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
+from tfvlad.images._headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
 
 Tensor = Any
 

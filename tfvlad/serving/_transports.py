@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.errors import ConfigError, ServingError
-from tfvlad.serving.protos import predict_outputs, predict_request
+from tfvlad.serving._protos import predict_outputs, predict_request
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
