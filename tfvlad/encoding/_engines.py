@@ -33,13 +33,18 @@ class Engine(Protocol):
     """A way to run an encoder.
 
     Attributes:
-      stages: its steps by name, each of which takes what the one before gives; the first takes (B, h, w, 3) float32.
+      stages: the steps by name. The first takes (B, h, w, 3) float32 images, every other one the result of the step
+        before it.
     """
 
     stages: dict[str, Callable[[Any], Any]]
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
-        """Encodes images as they come, a window at a time; the positions of one come before those of the next."""
+        """Encodes images as they come, one window of images after the other, in the order of the input.
+
+        Yields:
+          For each window, the descriptor or the error of each image, by the image's position in the input.
+        """
 
 
 class KernelEngine:
@@ -100,7 +105,7 @@ class GraphEngine:
         yield from overlapped(map(self._launch, self._extractor.batches(sources)), _fetch)
 
     def _launch(self, window: list[ImageBatch | Rejected]) -> list[tuple[ImageBatch, Any] | Rejected]:
-        """Gives the device its work, and does not wait for it."""
+        """Starts the work of the device, without waiting for the results."""
         return [(batch, self._run(batch.images)) if isinstance(batch, ImageBatch) else batch for batch in window]
 
 

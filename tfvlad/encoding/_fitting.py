@@ -20,7 +20,7 @@ from tfvlad.images.loading import Source
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
 
-_KEPT_BYTES = 1 << 30  # of local features, kept so that these images need not pass the network again
+_KEPT_BYTES = 1 << 30  # of local features that are kept, so that their images need not pass the network again
 _KEPT_BATCH = 16
 
 

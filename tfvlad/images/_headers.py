@@ -13,8 +13,8 @@ Tensor = Any
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
-# Steps that a walk through a file takes at most. Real files have far fewer segments, chunks or sub-blocks of other
-# sizes than the one before; a file of nothing else must not take a minute.
+# A walk through the blocks of a file takes so many steps at most. Real files need far fewer; a file that was made of
+# tiny blocks on purpose must not take a minute.
 MOST_BLOCKS = 4096
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
@@ -55,7 +55,7 @@ def big_endian(digits: Tensor) -> Tensor:
 
 
 def require_pixels(width: Tensor, height: Tensor, max_pixels: int) -> Tensor:
-    """Refuses images of no pixels and of too many.
+    """Refuses an image that has no pixels, or too many.
 
     Args:
       width: () int64, pixels.
@@ -63,10 +63,10 @@ def require_pixels(width: Tensor, height: Tensor, max_pixels: int) -> Tensor:
       max_pixels: the most that are decoded.
 
     Returns:
-      An operation that a decoder is to depend on.
+      An operation that the decoder must have as a control dependency.
 
     Raises:
-      tf.errors.InvalidArgumentError: when run; the assertion's text is the reason.
+      tf.errors.InvalidArgumentError: when the graph runs; the text of the assertion is the reason.
     """
     shape = tf.strings.join([tf.strings.as_string(width), "x", tf.strings.as_string(height), " pixels"])
     is_empty = (width < 1) | (height < 1)
@@ -105,7 +105,7 @@ def bmp_dimensions(data: Tensor) -> tuple[Tensor, Tensor]:
 def webp_dimensions(data: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height, () int64, of a still WebP: RFC 9649 for VP8X and VP8L, RFC 6386 section 9.1 for VP8.
 
-    Of a VP8X file, those of the canvas, which libwebp compares with the image's own before it decodes.
+    For a VP8X file they are the sides of the canvas. Before it decodes, libwebp checks that the image has the same.
     """
     kind, numbers = tf.strings.substr(data, 12, 4), bytes_at(data, 20, 10)
     lossless = little_endian(numbers[1:5])

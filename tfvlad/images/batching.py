@@ -1,4 +1,4 @@
-"""Images -> batches of one size, read and decoded ahead on threads."""
+"""Groups images into batches of one size, which are read and decoded ahead on threads; runs two stages at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageBatch:
 
     Attributes:
       positions: where each image stands in the input.
-      names: what stands for each in messages.
+      names: the name of each image in messages.
       images: (B, h, w, 3) float32.
     """
 
@@ -38,10 +38,10 @@ class ImageBatch:
 def batches(
     sources: Iterable[Source], load: Callable[[Source], Tensor], size: int
 ) -> Iterator[list[ImageBatch | Rejected]]:
-    """Groups images into batches, a window of a few at a time, while the next window is being decoded.
+    """Groups images into batches, one window of images after the other, while the next window is being decoded.
 
-    Images of many sizes share a window, so that even they fill batches. Memory is bounded by two windows; a generator
-    of sources is read, in the caller's thread, only as far ahead as that.
+    A window holds images of any sizes, so that batches are filled even where sizes vary. Memory is bounded by two
+    windows. A generator of sources is read in the caller's thread, and no further ahead than that.
 
     Args:
       sources: images.
@@ -90,7 +90,11 @@ def _grouped(window: list[tuple[int, str, Tensor | ImageError]], size: int) -> I
 
 
 def overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
-    """Yields `work` of each window, which is done in another thread while the next window is being made."""
+    """Applies `work` to each window in another thread, while the caller's thread makes the next window.
+
+    Yields:
+      The results, in order.
+    """
     with concurrent.futures.ThreadPoolExecutor(1, "tfvlad-encode") as pool:
         before: concurrent.futures.Future[U] | None = None
         for window in windows:

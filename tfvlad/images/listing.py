@@ -1,4 +1,4 @@
-"""Which files of a folder are images, without reading them."""
+"""Finds the image files of a folder, by their names, without reading them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name or a Keras file -> the sub-model that ends at one layer, with its weights and preprocessing."""
+"""Loads a network, by its name or from a Keras file, with its weights, and cuts it at one layer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def load_backbone(config: EncoderConfig) -> Backbone:
 
 
 def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
-    """Loads a sub-model that was saved already cut; for an encoder's own `backbone.keras`.
+    """Loads a network that was cut before it was saved: the `backbone.keras` in an encoder's folder.
 
     Raises:
       ConfigError: the file is not a model.
@@ -107,7 +107,7 @@ def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Mo
 
 
 def compute_in(precision: Precision, model: keras.Model) -> None:
-    """Sets what a model's layers compute in; their weights stay as they are. Quantised layers keep their arithmetic."""
+    """Sets the precision in which a model's layers compute. Weights stay as they are, and so do quantised layers."""
     policy = keras.DTypePolicy("float32" if precision == "float32" else f"mixed_{precision}")
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -117,10 +117,10 @@ def compute_in(precision: Precision, model: keras.Model) -> None:
 
 
 def check_input_size(model: keras.Model, config: EncoderConfig) -> None:
-    """Refuses an image size that a network of a fixed one does not take.
+    """Refuses an image size that a network with a fixed input size does not take.
 
     Raises:
-      ConfigError: says which it takes.
+      ConfigError: the message says which size the network takes.
     """
     sides = tuple(model.inputs[0].shape[1:3])
     if sides == (None, None):

@@ -61,10 +61,10 @@ def comes_by_name(config: EncoderConfig) -> bool:
 
 
 def find_preprocessing(config: EncoderConfig) -> Preprocessing:
-    """How a network's pixels must be scaled: as the configuration says, else as is known of the network.
+    """Finds how pixels must be scaled for a network: by the configuration, or else by what is known of a named network.
 
     Raises:
-      ConfigError: neither tells.
+      ConfigError: neither says it.
     """
     named = NAMED.get(config.backbone)
     preprocessing = config.preprocessing or (named.preprocessing if named else None)
