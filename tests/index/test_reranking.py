@@ -42,23 +42,23 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def test_a_re_ranker_decides_the_order_of_the_shortlist(index: Index) -> None:
     reranker = Reversed(depth=3)
-    [hits] = index._search(AXES[:1], 10, exact=False, reranker=reranker)
+    [hits] = index._searcher.search(AXES[:1], 10, exact=False, reranker=reranker)
     # The shortlist is as long as k asks for where that is more than the depth.
     assert [Path(hit.path).stem for hit in hits] == ["4", "3", "2", "1", "copy", "0"]
-    [hits] = index._search(AXES[:1], 2, exact=False, reranker=reranker)
+    [hits] = index._searcher.search(AXES[:1], 2, exact=False, reranker=reranker)
     assert [Path(hit.path).stem for hit in hits] == ["2", "1"]  # of the three best
     assert [hit.score for hit in hits] == pytest.approx([1 / 3, 1 / 2])
 
 
 def test_a_re_ranker_is_given_the_query_and_the_shortlist(index: Index) -> None:
     reranker = Reversed(depth=2)
-    index._search(AXES[:2], 1, exact=True, reranker=reranker, sources=[b"first", b"second"])
+    index._searcher.search(AXES[:2], 1, exact=True, reranker=reranker, sources=[b"first", b"second"])
     (first, shortlist), (second, _) = reranker.asked
     assert (first.source, second.source) == (b"first", b"second")
     assert np.array_equal(second.descriptor, AXES[1])
     assert [candidate.image for candidate in shortlist] == [1, 2]
     assert [candidate.score for candidate in shortlist] == pytest.approx([1, 1 / 2])
-    index._search(AXES[:1], 1, exact=True, reranker=reranker)
+    index._searcher.search(AXES[:1], 1, exact=True, reranker=reranker)
     assert reranker.asked[-1][0].source is None
 
 
@@ -67,5 +67,5 @@ def test_candidates_that_are_equally_good_are_in_the_order_of_their_files(index:
         def rerank(self, query: Query, shortlist: Sequence[Candidate], snapshot: Snapshot) -> list[Candidate]:
             return [candidate._replace(score=0.5) for candidate in reversed(shortlist)]
 
-    [hits] = index._search(AXES[:1], 10, exact=True, reranker=Indifferent(depth=5))
+    [hits] = index._searcher.search(AXES[:1], 10, exact=True, reranker=Indifferent(depth=5))
     assert [hit.id for hit in hits] == [1, 2, 3, 4, 5, 6]
