@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tfvlad.encoding.engines import overlapped
 from tfvlad.errors import ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.queries import query_source
+from tfvlad.evaluation.querying import query_source
 from tfvlad.images.loading import Source
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
 from tfvlad.sweep.scratch import Mapped, Progress

@@ -1,6 +1,6 @@
 """Runs an export through TensorFlow's C API, without TensorFlow's Python: the way of TensorFlow Serving.
 
-    python c_api.py LIBTENSORFLOW SAVED_MODEL INPUT OUTPUT DIM IMAGE...
+    python tensorflow_c_api.py LIBTENSORFLOW SAVED_MODEL INPUT OUTPUT DIM IMAGE...
 
 INPUT and OUTPUT are tensors of the graph, as operation:number. Prints the descriptors as one JSON document.
 """

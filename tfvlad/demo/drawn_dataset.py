@@ -1,4 +1,4 @@
-"""The demo's data set: covers that no one has to download, and photographs of them as queries with known answers."""
+"""The demo's data set, which no one has to download: covers, and photographs of them as queries with known answers."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def draw_dataset(folder: str | os.PathLike[str], *, covers: int = 60, seed: int 
     data set are those of a smaller one.
 
     Args:
-      folder: where the folders ``covers``, ``photographs`` and ``fitting`` are made; an earlier drawing there is
-        drawn over.
-      covers: how many.
-      seed: not negative.
+      folder: the folder in which ``covers``, ``photographs`` and ``fitting`` are made; an earlier drawing there is
+        overwritten.
+      covers: number of covers.
+      seed: settles everything that is drawn; not negative.
 
     Returns:
       The three folders.

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfvlad.evaluation.datasets.pickled_names import PlainPickleError
-from tfvlad.evaluation.datasets.plain_pickle import read_plain_pickle
+from tfvlad.evaluation.datasets._safe_pickle import PlainPickleError, read_plain_pickle
 
 atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 plain = st.recursive(

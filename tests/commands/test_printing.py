@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tfvlad.commands._table import table
+from tfvlad.commands._printing import table
 
 
 def test_numbers_are_aligned_to_the_right_and_words_to_the_left() -> None:

@@ -12,8 +12,8 @@ import pytest
 import tfvlad
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
-from tfvlad.evaluation.figures import as_columns, as_json
-from tfvlad.evaluation.measuring import measure
+from tfvlad.evaluation.index_evaluation import evaluate_index
+from tfvlad.evaluation.summary import json_document, metric_table
 
 FILES = 40
 
@@ -54,29 +54,29 @@ def test_what_the_graph_misses_comes_where_its_hits_end() -> None:
     # A tenth of 39 is 3 hits: the graph finds 0 2 3, and 1 follows: 0 2 3 1 4 … The right answer 1 is second exactly,
     # AP (0 + 1/2) / 2 = 1/4, and fourth through the graph, AP (0 + 1/4) / 2 = 1/8.
     index = Index(1)
-    measured = measure(index, dataset("a.jpg", all=[{"ok": [1], "junk": []}]), depth=100)  # type: ignore[arg-type]
+    evaluation = evaluate_index(index, dataset("a.jpg", all=[{"ok": [1], "junk": []}]), graph_hits=100)  # type: ignore[arg-type]
     assert index.asked == [3]
-    assert measured.graph is not None
-    assert measured.graph_rankings is not None
-    assert measured.graph_rankings[0].tolist() == [0, 2, 3, 1, *range(4, FILES)]
-    assert (measured.exact["all"].score, measured.graph["all"].score) == (1 / 4, 1 / 8)
-    assert [hit.right for hit in measured.rows[0].hits] == [False, True, False, False]
-    assert measured.rows[0].missed is None
-    head, rows = as_columns(measured)
+    assert evaluation.graph is not None
+    assert evaluation.graph_rankings is not None
+    assert evaluation.graph_rankings[0].tolist() == [0, 2, 3, 1, *range(4, FILES)]
+    assert (evaluation.exact["all"].score, evaluation.graph["all"].score) == (1 / 4, 1 / 8)
+    assert [hit.right for hit in evaluation.results[0].hits] == [False, True, False, False]
+    assert evaluation.results[0].missed is None
+    head, rows = metric_table(evaluation)
     assert head == ["metric", "exact", "graph", "loss"]
     assert rows[:3] == [
         ["queries", "1", "", ""],
         ["mAP", "0.2500", "0.1250", "0.1250"],
         ["MRR", "0.5000", "0.2500", "0.2500"],
     ]
-    found = as_json(measured)
+    found = json_document(evaluation)
     assert found["protocols"]["all"]["loss"]["mAP"] == 1 / 8  # type: ignore[index]
     assert found["per_query"] == [{"query": "a.jpg", "box": None, "ap": {"all": 1 / 4}, "graph_ap": {"all": 1 / 8}}]
 
 
 def test_the_first_right_answer_is_kept_wherever_it_is() -> None:
     truths = [{"ok": [7, 9], "junk": [0, 2]}]
-    (row,) = measure(Index(), dataset("a.jpg", all=truths), shown=3).rows  # type: ignore[arg-type]
+    (row,) = evaluate_index(Index(), dataset("a.jpg", all=truths), results_kept=3).results  # type: ignore[arg-type]
     # Without junk 0 and 2 the ranking is 1 3 4 5 6 7: the first right answer is sixth.
     assert [hit.path for hit in row.hits] == ["1.jpg", "3.jpg", "4.jpg"]
     assert row.missed is not None
@@ -88,13 +88,13 @@ def test_every_protocol_is_judged() -> None:
         "medium": [{"ok": [0, 1], "junk": []}] * 2,
         "hard": [{"ok": [1], "junk": [0]}, {"ok": [], "junk": [0]}],
     }
-    measured = measure(Index(), dataset("a.jpg", "b.jpg", **protocols))  # type: ignore[arg-type]
-    assert {name: judged.score for name, judged in measured.exact.items()} == {"medium": 1, "hard": 1}
-    assert measured.graph is None
-    head, rows = as_columns(measured)
+    evaluation = evaluate_index(Index(), dataset("a.jpg", "b.jpg", **protocols))  # type: ignore[arg-type]
+    assert {name: judged.score for name, judged in evaluation.exact.items()} == {"medium": 1, "hard": 1}
+    assert evaluation.graph is None
+    head, rows = metric_table(evaluation)
     assert head == ["metric", "value"]
     assert [row for row in rows if "queries" in row[0]] == [["queries (medium)", "2"], ["queries (hard)", "1"]]
-    found = as_json(measured)
+    found = json_document(evaluation)
     assert found["per_query"] == [
         {"query": "a.jpg", "box": None, "ap": {"medium": 1, "hard": 1}},
         {"query": "b.jpg", "box": None, "ap": {"medium": 1, "hard": None}},
@@ -103,17 +103,17 @@ def test_every_protocol_is_judged() -> None:
 
 def test_ukbench_is_told_by_its_own_score_first() -> None:
     groups = dataclasses.replace(dataset("a.jpg", all=[{"ok": [0, 1, 3, 9], "junk": []}]), measure="N-S score")
-    measured = measure(Index(1), groups, depth=3)  # type: ignore[arg-type]
+    evaluation = evaluate_index(Index(1), groups, graph_hits=3)  # type: ignore[arg-type]
     # Exactly 0 1 2 3 come first, three of the four; through the graph 0 2 3 1, three as well.
-    assert as_columns(measured)[1][1] == ["N-S score", "3.0000", "3.0000", "0.0000"]
-    assert as_json(measured)["score"] == 3
+    assert metric_table(evaluation)[1][1] == ["N-S score", "3.0000", "3.0000", "0.0000"]
+    assert json_document(evaluation)["score"] == 3
 
 
 def test_queries_that_cannot_be_used_are_left_out() -> None:
     truths = [{"ok": [0], "junk": []}, {"ok": [1], "junk": []}]
-    measured = measure(Index(), dataset("broken.jpg", "b.jpg", all=truths))  # type: ignore[arg-type]
-    assert measured.dataset.ground_truth == truths[1:]
-    assert [row.query for row in measured.rows] == ["b.jpg"]
-    assert measured.failures == [("broken.jpg", "is no picture")]
+    evaluation = evaluate_index(Index(), dataset("broken.jpg", "b.jpg", all=truths))  # type: ignore[arg-type]
+    assert evaluation.dataset.ground_truth == truths[1:]
+    assert [row.query for row in evaluation.results] == ["b.jpg"]
+    assert evaluation.failures == [("broken.jpg", "is no picture")]
     with pytest.raises(ConfigError, match=r"no query of set that has a match can be used; the first is broken.jpg: is"):
-        measure(Index(), dataset("broken.jpg", "b.jpg", all=[truths[0], {"ok": [], "junk": []}]))  # type: ignore[arg-type]
+        evaluate_index(Index(), dataset("broken.jpg", "b.jpg", all=[truths[0], {"ok": [], "junk": []}]))  # type: ignore[arg-type]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from tfvlad.evaluation.pages import Curve, EvaluationPage
+from tfvlad.evaluation.summary import Curve, EvaluationPage
 from tfvlad.reports import charts
-from tfvlad.reports.page import write_page
-from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, verdict
+from tfvlad.reports._page import write_page
+from tfvlad.reports.results_page import HIT_SIDE, QUERY_SIDE
 
 
-def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None:
-    """Writes the page, whole or not at all. Like the results page it needs nothing beside itself and runs no script.
+def write_evaluation_page(path: str | os.PathLike[str], page: EvaluationPage) -> None:
+    """Writes the page about an evaluation.
+
+    Like the results page it is one file that runs no script and loads nothing.
 
     Args:
-      path: the HTML file.
-      page: what it shows.
+      path: the HTML file; it appears, or replaces an earlier one, only when it is complete.
+      page: the content, as `tfvlad.evaluation.summary.evaluation_page` returns it.
 
     Raises:
       OSError: the file cannot be written.
@@ -25,8 +27,8 @@ def write_evaluation(path: str | os.PathLike[str], page: EvaluationPage) -> None
     ranks = charts.logarithmic("k", [rank for curve in page.by_rank for rank in curve.x])
     write_page(
         path,
-        "evaluation.html.j2",
-        {"verdict": verdict, "small": _small, **charts.FILTERS},
+        "evaluation_page.html.j2",
+        {"small": _small, **charts.FILTERS},
         title=page.title,
         notes=page.notes,
         metrics={},
@@ -52,5 +54,5 @@ def _chart(title: str, x: charts.Axis, y_label: str, curves: Sequence[Curve]) ->
 
 
 def _small(curve: Curve, left: float, top: float, width: float, height: float) -> str:
-    """A curve over [0, 1] as the points of an SVG polyline in this rectangle."""
+    """Writes a curve over [0, 1] as the points of an SVG polyline in this rectangle."""
     return charts.polyline(zip(left + width * curve.x, top + height * (1 - curve.y), strict=True))

@@ -1,6 +1,6 @@
 """Runs an export in a process of its own that cannot import what made it.
 
-    python bare_tensorflow.py SAVED_MODEL IMAGE...
+    python tensorflow_alone.py SAVED_MODEL IMAGE...
 
 Prints one JSON document: the descriptors, which of them are valid, and the fingerprint.
 """

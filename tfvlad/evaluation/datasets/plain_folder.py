@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import first_few
 from tfvlad.evaluation.datasets.dataset import DatabaseImage, Dataset, Query, Truth
-from tfvlad.evaluation.datasets.placed import some
 from tfvlad.images.listing import list_images
 
 
@@ -62,7 +62,7 @@ def plain_folder(
         matches, expected = _match_by(_without_suffix, names, images), f"{_without_suffix(names[0])}.*"
     elif rule == "same_folder":
         if stray := [name for name in names if not _first_folder(name)]:
-            raise ConfigError(f"same_folder needs every query in a sub-folder of {folder}, got {some(stray)}")
+            raise ConfigError(f"same_folder needs every query in a sub-folder of {folder}, got {first_few(stray)}")
         matches, expected = _match_by(_first_folder, names, images), f"{_first_folder(names[0])}/*"
     else:
         matches, expected = _match_named(Path(rule), folder, names, images), 'what its "ok" lists'
@@ -95,17 +95,18 @@ def _match_by(key: Callable[[str], str], names: Sequence[str], images: Sequence[
 def _match_named(path: Path, folder: str, names: Sequence[str], images: Sequence[DatabaseImage]) -> dict[str, Truth]:
     entries = _read_json(path)
     if missing := sorted(entries.keys() - set(names)):
-        raise ConfigError(f"{path} names queries that are no images of {folder}: {some(missing)}")
+        raise ConfigError(f"{path} names queries that are no images of {folder}: {first_few(missing)}")
     ids: dict[str, list[int]] = defaultdict(list)
     for image in images:
         ids[image.name].append(image.id)
     named = {name for entry in entries.values() for listed in entry.values() for name in listed}
     if missing := sorted(named - ids.keys()):
         raise ConfigError(
-            f"{path} names files that are not indexed: {some(missing)}; the index has, for example, {images[0].name}"
+            f"{path} names files that are not indexed: {first_few(missing)}; "
+            f"the index has, for example, {images[0].name}"
         )
     if ambiguous := sorted(name for name in named if len(ids[name]) > 1):
-        raise ConfigError(f"{path} names files that are in several indexed folders: {some(ambiguous)}")
+        raise ConfigError(f"{path} names files that are in several indexed folders: {first_few(ambiguous)}")
     return {
         query: {kind: [ids[name][0] for name in listed] for kind, listed in entry.items()}
         for query, entry in entries.items()
@@ -146,7 +147,7 @@ def _read_json(path: Path) -> dict[str, dict[str, list[str]]]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuses a repeated key, of which JSON decoders keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise ValueError(f"repeated in one object: {some(repeated)}")
+        raise ValueError(f"repeated in one object: {first_few(repeated)}")
     return dict(pairs)
 
 
@@ -157,4 +158,4 @@ def _require_entry(path: Path, query: str, entry: object) -> None:
         raise ConfigError(f'{path}: {query} must have a list of paths "ok", may have one "junk", and nothing else')
     repeated = [name for name, count in Counter(lists["ok"] + lists.get("junk", [])).items() if count > 1]
     if repeated:
-        raise ConfigError(f"{path}: {query} must list each path once, got {some(repeated)} more than once")
+        raise ConfigError(f"{path}: {query} must list each path once, got {first_few(repeated)} more than once")
