@@ -18,7 +18,7 @@ from helpers.tiny_networks import save_tiny_network
 import tfvlad
 from tfvlad.errors import ConfigError, TfvladError
 from tfvlad.networks.backbones import load_network
-from tfvlad.storage.arrays import read_arrays
+from tfvlad.storage.untrusted import read_arrays
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfvlad
-from tfvlad.errors import ConfigError, ImageError
+from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.evaluation.index_evaluation import evaluate_index
 from tfvlad.evaluation.summary import json_document, metric_table
@@ -114,6 +114,6 @@ def test_queries_that_cannot_be_used_are_left_out() -> None:
     evaluation = evaluate_index(Index(), dataset("broken.jpg", "b.jpg", all=truths))  # type: ignore[arg-type]
     assert evaluation.dataset.ground_truth == truths[1:]
     assert [row.query for row in evaluation.results] == ["b.jpg"]
-    assert evaluation.failures == [("broken.jpg", "is no picture")]
+    assert evaluation.failures == [Failure("broken.jpg", "is no picture")]
     with pytest.raises(ConfigError, match=r"no query of set that has a match can be used; the first is broken.jpg: is"):
         evaluate_index(Index(), dataset("broken.jpg", "b.jpg", all=[truths[0], {"ok": [], "junk": []}]))  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_an_index_is_evaluated_in_a_few_lines(photos: Path, tmp_path: Path) -> N
     assert not_indexed == []
     assert (evaluation.metrics.queries, evaluation.metrics.map, evaluation.metrics.recall_at[1]) == (5, 1, 1)
     assert [result.first_right_rank for result in evaluation.results] == [1, 1, 1, 1, 1, None]
-    assert [Path(path).name for path, _ in evaluation.failures] == ["5.png"]
+    assert [Path(failure.path).name for failure in evaluation.failures] == ["5.png"]
     assert evaluation.graph is not None
     assert [ranking.shape for ranking in evaluation.graph_rankings or []] == [(6,)] * 6
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 
 DONE, SOME_FAILED = 0, 1  # exit statuses
 
@@ -27,8 +27,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(_line(line, widths, right) for line in lines)
 
 
-def report_failures(failures: Sequence[tuple[str, str]]) -> int:
-    """Prints each (path, reason) on standard error.
+def report_failures(failures: Sequence[Failure]) -> int:
+    """Prints the inputs that could not be used on standard error.
 
     Returns:
       The exit status: `DONE` where there is no failure, else `SOME_FAILED`.
@@ -36,8 +36,8 @@ def report_failures(failures: Sequence[tuple[str, str]]) -> int:
     if not failures:
         return DONE
     print(f"{len(failures)} of the images could not be used:", file=sys.stderr)
-    for path, reason in failures:
-        print(f"  {path}: {reason}", file=sys.stderr)
+    for failure in failures:
+        print(f"  {failure}", file=sys.stderr)
     return SOME_FAILED
 
 

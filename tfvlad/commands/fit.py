@@ -8,7 +8,7 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands._printing import report_failures, writing
-from tfvlad.errors import ImageError
+from tfvlad.errors import Failure
 from tfvlad.images.listing import image_paths
 from tfvlad_flags import encoder, paths
 
@@ -31,8 +31,10 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.encoding.files import check_target  # imports Keras, for which no refusal should wait
 
     check_target(values.encoder)
-    failures: list[ImageError] = []
-    fitted = tfvlad.Encoder.fit(files.values(), config, values.seed, on_error=failures.append)
+    failures: list[Failure] = []
+    fitted = tfvlad.Encoder.fit(
+        files.values(), config, values.seed, on_error=lambda error: failures.append(Failure.of(error))
+    )
     with writing(values.encoder):
         fitted.save(values.encoder)
     config = fitted.config
@@ -40,4 +42,4 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "
         f"{fitted.dim} dimensions, fitted on {len(files) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
     )
-    return report_failures([(failure.path, failure.reason) for failure in failures])
+    return report_failures(failures)

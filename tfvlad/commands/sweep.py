@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfvlad.commands._printing import report_failures, table, writing
+from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.figures import as_json, as_lines, as_reasons, as_rows
 from tfvlad.sweep.images import database_images, folders_of, given_dataset, title, unique_images
@@ -70,7 +71,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         print(json.dumps(as_json(study, failures), indent=2))
     else:
         _show(study, values.output)
-    return report_failures(failures)
+    return report_failures([Failure(*failure) for failure in failures])
 
 
 def _tell(needs: Needs, folder: str) -> None:

@@ -18,9 +18,8 @@ from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ArtifactError, ConfigError
 from tfvlad.networks.backbones import NAMED
-from tfvlad.storage.arrays import read_arrays
 from tfvlad.storage.atomic import atomic_folder, settle
-from tfvlad.storage.inspection import refuse_links
+from tfvlad.storage.untrusted import read_arrays, refuse_links
 from tfvlad.version import __version__
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 from tfvlad.evaluation.datasets import (
     DatabaseImage,
     Dataset,
@@ -47,7 +47,7 @@ class IndexEvaluation:
         any loss is one of the graph; None where the graph was not asked.
       results: the queries with their first exact hits, judged by the first protocol, and the first right answer where
         it comes later.
-      failures: (path, reason) of the queries that could not be used; they are left out of everything else.
+      failures: the queries that could not be used; they are left out of everything else.
     """
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class IndexEvaluation:
     exact_rankings: list[Ranking]
     graph_rankings: list[Ranking] | None
     results: list[QueryResult]
-    failures: list[tuple[str, str]]
+    failures: list[Failure]
 
     @property
     def metrics(self) -> Evaluation:
@@ -70,7 +70,7 @@ def load_queries_and_database(
     queries: str | None = None,
     ground_truth: str = "same_name",
     query_boxes: bool = True,
-) -> tuple[Dataset, list[tuple[str, str]]]:
+) -> tuple[Dataset, list[Failure]]:
     """Loads queries and their right answers, by the ids of an index.
 
     Args:
@@ -84,7 +84,7 @@ def load_queries_and_database(
         or for its whole image.
 
     Returns:
-      The data set, and (path, reason) of those images of its database that are not in the index.
+      The data set, and those images of its database that are not in the index, as failures.
 
     Raises:
       NotADirectoryError: the folder of the queries is not a folder.
@@ -102,7 +102,7 @@ def load_queries_and_database(
     if queries:
         raise ConfigError(f"{name} has queries of its own; leave --queries out")
     published, missing = as_indexed(load_dataset(name, folder), indexed)
-    failures = [(path, "is not in the index, and so never found") for path in missing]
+    failures = [Failure(path, "is not in the index, and so never found") for path in missing]
     return published if query_boxes else published.whole_images(), failures
 
 
@@ -160,7 +160,7 @@ def _search(index: Index, descriptors: npt.NDArray[np.float32], k: int, *, exact
 
 
 def _no_query_can_be_used(dataset: Dataset, encoded: EncodedQueries) -> ConfigError:
-    reasons = dict(encoded.failures)
+    reasons = {failure.path: failure.reason for failure in encoded.failures}
     path = next(
         query.path
         for query, truth in zip(dataset.queries, dataset.ground_truth, strict=True)

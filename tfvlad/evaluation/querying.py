@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tfvlad.encoding.interface import AnyEncoder
-from tfvlad.errors import ConfigError, ImageError
+from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets.dataset import Query
 from tfvlad.images.boxes import Box
 
@@ -24,12 +24,12 @@ class EncodedQueries(NamedTuple):
     Attributes:
       positions: their n positions in the list of queries, ascending.
       descriptors: (n, dim) float32.
-      failures: (path, reason) of the other queries.
+      failures: the queries that could not be encoded, with the reasons.
     """
 
     positions: list[int]
     descriptors: npt.NDArray[np.float32]
-    failures: list[tuple[str, str]]
+    failures: list[Failure]
 
 
 class ResultHit(NamedTuple):
@@ -113,11 +113,10 @@ def encode_queries(encoder: AnyEncoder, queries: Sequence[Query]) -> EncodedQuer
         else:
             positions.append(given[number])
             rows.append(row)
-    failures = [(queries[position].path, reasons[position]) for position in sorted(reasons)]
+    failures = [Failure(queries[position].path, reasons[position]) for position in sorted(reasons)]
     if not positions:
-        path, reason = failures[0]
         others = f" (and {len(failures) - 1} more that cannot be used)" if len(failures) > 1 else ""
-        raise ConfigError(f"{path}: {reason}{others}")
+        raise ConfigError(f"{failures[0]}{others}")
     return EncodedQueries(positions, np.stack(rows), failures)
 
 

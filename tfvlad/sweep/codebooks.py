@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from tfvlad.encoding.codebook import bounded, draw, fit_codebook, share
 from tfvlad.errors import ConfigError
-from tfvlad.storage.atomic import atomic_file
-from tfvlad.storage.json_files import read_json, write_json
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream
