@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad import EncoderConfig
-from tfvlad.sweep.results import Cell, Encoding, Quality, Setting, Study
+from tfvlad.config import Encoding
+from tfvlad.sweep.results import Cell, Quality, Setting, Study
 
 NAN = float("nan")
 

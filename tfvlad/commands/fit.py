@@ -38,8 +38,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     with writing(values.encoder):
         fitted.save(values.encoder)
     config = fitted.config
+    encoding = f"{config.clusters} clusters" if config.encoding == "vlad" else fitted.aggregation.name
     print(
-        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "
+        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {encoding}, "
         f"{fitted.dim} dimensions, fitted on {len(files) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
     )
     return report_failures(failures)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfvlad.config import ENCODING_NAMES
 from tfvlad.reports import charts
 from tfvlad.reports._page import write_page
 from tfvlad.reports.examples import EXAMPLE_SIDE, examples
@@ -147,7 +148,7 @@ def _choices(study: Study, ranked: Sequence[Cell]) -> Iterator[Choice]:
     yield Choice("The best", best, "")
     if shortest is not best:
         yield Choice("The shortest that cannot be told from it", shortest, _behind(study, best, shortest))
-    for encoding, name in choice.NAMES.items():
+    for encoding, name in ENCODING_NAMES.items():
         alike = [cell for cell in ranked if cell.setting.encoding == encoding]
         if alike and alike[0] is not best and alike[0] is not shortest:
             yield Choice(f"The best of {name}", alike[0], _behind(study, best, alike[0]))
