@@ -19,8 +19,9 @@ class Stage:
     """One stage, run by itself.
 
     Attributes:
-      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``; on a GPU the last three
-        are one, ``graph``.
+      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``. An encoder that pools
+        has ``network and GeM pooling``, or the like, instead of the two in the middle. On a GPU all but the first are
+        one, ``graph``.
       seconds: wall time of all images.
       cpu_seconds: processor time of all images, over all threads.
     """
