@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad

@@ -12,9 +12,8 @@ import numpy as np
 
 from tfvlad.config import ENCODING_NAMES
 from tfvlad.reports import charts
+from tfvlad.reports._page import write_page
 from tfvlad.reports.examples import EXAMPLE_SIDE, examples
-from tfvlad.reports.page import write_page
-from tfvlad.reports.results import verdict
 from tfvlad.reports.sweep_figures import Intervals, by_cost, by_dimension, by_layer, in_words
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
@@ -59,7 +58,6 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         "sweep.html.j2",
         {
             **charts.FILTERS,
-            "verdict": verdict,
             "described": in_words,
             "milliseconds": choice.milliseconds,
             "score": lambda cell: choice.score(study, cell),

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.queries import query_source
+from tfvlad.evaluation.querying import query_source
 from tfvlad.images.batching import Rejected, overlapped
 from tfvlad.images.loading import Source
 from tfvlad.sweep.extraction import HeadKey
