@@ -99,7 +99,7 @@ def main() -> None:
 
 def photographs(images: str | None, folder: str, limit: int) -> list[str]:
     """Paths of the photographs to measure on."""
-    from tfvlad.demo.dataset import draw_dataset
+    from tfvlad.demo.drawn_dataset import draw_dataset
     from tfvlad.images.listing import image_paths
 
     return image_paths(images or draw_dataset(folder, covers=limit).photographs)[:limit]

@@ -64,20 +64,20 @@ def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats)
 
 
 def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from helpers.serving import grpc_server
+    from helpers.model_servers import grpc_server
 
     return _remote(grpc_server, model, images, expected)
 
 
 def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from helpers.serving import rest_server
+    from helpers.model_servers import rest_server
 
     return _remote(rest_server, model, images, expected)
 
 
 def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Prepared:
     import tensorflow as tf
-    from helpers.serving import Model
+    from helpers.model_servers import Model
 
     from tfvlad.serving.client import RemoteEncoder
 

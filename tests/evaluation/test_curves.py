@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfvlad.evaluation.curves import LEVELS, interpolated_precision, recall_by_rank
+from tfvlad.evaluation.metrics import RECALL_LEVELS, interpolated_precision, recall_by_rank
 
 
 def test_by_hand() -> None:
@@ -28,7 +28,7 @@ def test_it_never_rises_and_is_what_the_definition_says(ranking: list[int], righ
     assert (np.diff(curve) <= 0).all()
     hits = np.cumsum([id_ in right for id_ in ranking])
     precisions, recalls = hits / np.arange(1, 13), hits / len(right)
-    for level, value in zip(np.linspace(0, 1, LEVELS), curve, strict=True):
+    for level, value in zip(np.linspace(0, 1, RECALL_LEVELS), curve, strict=True):
         reached = precisions[(recalls >= level - 1e-9) & (hits > 0)]
         assert abs(value - reached.max(initial=0)) < 1e-12
 

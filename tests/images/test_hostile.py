@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile import (
+from helpers.damaged_images import (
     bmp,
     encoded,
     gif,

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfvlad.config import ENCODING_NAMES
 from tfvlad.reports import charts
+from tfvlad.reports._page import write_page
 from tfvlad.reports.examples import EXAMPLE_SIDE, examples
-from tfvlad.reports.page import write_page
-from tfvlad.reports.results import verdict
 from tfvlad.reports.sweep_figures import Intervals, by_cost, by_dimension, by_layer, in_words
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
@@ -58,7 +58,6 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         "sweep.html.j2",
         {
             **charts.FILTERS,
-            "verdict": verdict,
             "described": in_words,
             "milliseconds": choice.milliseconds,
             "score": lambda cell: choice.score(study, cell),
@@ -149,7 +148,7 @@ def _choices(study: Study, ranked: Sequence[Cell]) -> Iterator[Choice]:
     yield Choice("The best", best, "")
     if shortest is not best:
         yield Choice("The shortest that cannot be told from it", shortest, _behind(study, best, shortest))
-    for encoding, name in choice.NAMES.items():
+    for encoding, name in ENCODING_NAMES.items():
         alike = [cell for cell in ranked if cell.setting.encoding == encoding]
         if alike and alike[0] is not best and alike[0] is not shortest:
             yield Choice(f"The best of {name}", alike[0], _behind(study, best, alike[0]))

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
+from tfvlad.config import ENCODING_NAMES, Encoding
 from tfvlad.reports.charts import Axis, Chart, Point, Series, linear, logarithmic, names
-from tfvlad.sweep.choice import NAMES, described, front, like_for_like, ranked, score
-from tfvlad.sweep.results import Cell, Encoding, Setting, Study
+from tfvlad.sweep.choice import described, front, like_for_like, ranked, score
+from tfvlad.sweep.results import Cell, Setting, Study
 
 Intervals = Mapping[Setting, tuple[float, float]]  # of the first protocol's score
 
@@ -88,7 +89,7 @@ def by_cost(study: Study, label: str, cost: Callable[[Cell], float]) -> tuple[Ch
             if cell.setting.encoding == encoding
         ]
         if points:
-            series.append(Series(NAMES[encoding], points, colour, joined=False))
+            series.append(Series(ENCODING_NAMES[encoding], points, colour, joined=False))
     unbeaten = [cell for cell in front(study, cost) if cost(cell) > 0]
     numbers = [Point(cost(cell), score(study, cell), number=n) for n, cell in enumerate(unbeaten, start=1)]
     series.append(Series("nothing better at this cost", numbers, FRONT_COLOUR, marked=False))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvlad.storage.json_files import or_null, read_json, write_json
+from tfvlad.storage.atomic import or_null, read_json, write_json
 from tfvlad.sweep.results import Cell, Quality, Setting
 
 

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.sweep.results import Cell, Encoding, Setting, Study
+from tfvlad.config import ENCODING_NAMES, Encoding
+from tfvlad.sweep.results import Cell, Setting, Study
 from tfvlad.sweep.statistics import difference
-
-NAMES: Mapping[Encoding, str] = {
-    "vlad": "VLAD",
-    "mean": "mean pooling",
-    "max": "max pooling",
-    "gem": "GeM pooling",
-    "fc": "fully connected features",
-}
 
 
 def described(setting: Setting) -> str:
     """A setting in words, such as ``VLAD, fire8_concat, 448 px, K = 100, 128-D``."""
-    parts = [NAMES[setting.encoding], setting.layer, f"{setting.image_size} px"]
+    parts = [ENCODING_NAMES[setting.encoding], setting.layer, f"{setting.image_size} px"]
     clusters = f"K = {setting.clusters}" if setting.clusters else ""
     return ", ".join(part for part in [*parts, clusters, f"{setting.dim}-D" if setting.dim else "full"] if part)
 

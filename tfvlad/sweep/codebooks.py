@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.encoding.codebook import bounded, draw, fit_codebook, share
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ConfigError
-from tfvlad.storage.atomic import atomic_file
-from tfvlad.storage.json_files import read_json, write_json
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
+from tfvlad.sweep.extraction import HeadKey
 from tfvlad.sweep.passes import run_pass
 from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.scratch import Mapped, Progress, Scratch
@@ -52,7 +52,7 @@ class Codebooks:
 
     def fit(
         self,
-        extractor: Callable[[], LayerExtractor],
+        extractor: Callable[[], FeatureExtractor[HeadKey]],
         shapes: Sequence[tuple[int, int, int]],
         image_done: Callable[[int], None],
         codebook_done: Callable[[Stream], None],
@@ -61,7 +61,7 @@ class Codebooks:
 
         Args:
           extractor: makes that of these layers.
-          shapes: of each layer's sample, see `tfvlad.sweep.workload.Workload.samples`.
+          shapes: of each layer's sample, see `tfvlad.sweep.limits.Limits.samples`.
           image_done: is told of so many more images.
           codebook_done: is told of each codebook.
 
@@ -80,7 +80,7 @@ class Codebooks:
 
     def _fit_all(
         self,
-        extractor: LayerExtractor,
+        extractor: FeatureExtractor[HeadKey],
         shapes: Sequence[tuple[int, int, int]],
         image_done: Callable[[int], None],
         codebook_done: Callable[[Stream], None],
@@ -102,15 +102,19 @@ class Codebooks:
         return impossible
 
     def _sample(
-        self, extractor: LayerExtractor, counts: Mapped, samples: list[Mapped], image_done: Callable[[int], None]
+        self,
+        extractor: FeatureExtractor[HeadKey],
+        counts: Mapped,
+        samples: list[Mapped],
+        image_done: Callable[[int], None],
     ) -> None:
         """Draws from every image: of each layer up to so many features, and how many there were."""
         config, seed = self._task.config, self._task.seed
         each = share(len(self._sampled), config.codebook_samples)
 
-        def store(positions: list[int], batch: LayerBatch) -> None:
+        def store(positions: list[int], batch: FeatureBatch[HeadKey]) -> None:
             for layer, of_images, kept in zip(self._layers, counts, samples, strict=True):
-                for position, features in zip(positions, batch.features[layer], strict=True):
+                for position, features in zip(positions, batch.values[layer, "vlad"], strict=True):
                     places = draw(position, len(features), each, seed)
                     kept[position, : len(places)] = features[places]
                     of_images[position] = len(places)

@@ -7,17 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import EncoderConfig
-from tfvlad.encoding.layers import LocalFeatures
-from tfvlad.sweep.extraction import pool
-from tfvlad.sweep.networks import Network, outputs_of
+from tfvlad.encoding.aggregation import Aggregation
+from tfvlad.encoding.features import outputs_of
+from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
-from tfvlad_kernels import encode_vlad
 
-Floats = npt.NDArray[np.float32]
 Tensor = Any
 
 _RUNS = 5
@@ -28,8 +24,7 @@ def milliseconds(
     network: Network,
     streams: Sequence[Stream],
     images: Tensor,
-    codebooks: Mapping[Stream, Floats],
-    config: EncoderConfig,
+    ways: Mapping[Stream, Aggregation],
 ) -> dict[Stream, tuple[float, float]]:
     """What an image takes: the network up to a layer, and from there to descriptors of a kind, before any whitening.
 
@@ -37,19 +32,16 @@ def milliseconds(
       network: any.
       streams: descriptors of one layer.
       images: (B, H, W, 3) float32, prepared.
-      codebooks: of the VLADs.
-      config: settings of the VLADs.
+      ways: the aggregation of each of them.
     """
     model = network.cut([streams[0].layer])
     run = _graph(lambda images: outputs_of(model, images)[0], images)
     output = run(images)
 
     def encode(stream: Stream) -> Callable[[], Any]:
-        if stream.encoding != "vlad":
-            pooled = _graph(lambda output: pool(output, stream.encoding), output)
-            return lambda: np.asarray(pooled(output))
-        local, codebook = _graph(LocalFeatures(dtype="float32"), output), codebooks[stream]
-        return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
+        way = ways[stream]
+        head = _graph(way.head(), output)
+        return lambda: way.vectors(np.asarray(head(output)))
 
     network_ms = _milliseconds(lambda: np.asarray(run(images)), len(images))
     return {stream: (network_ms, _milliseconds(encode(stream), len(images))) for stream in streams}

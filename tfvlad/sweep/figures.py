@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvlad.storage.json_files import or_null
+from tfvlad.storage.atomic import or_null
 from tfvlad.sweep.choice import described, ranked
 from tfvlad.sweep.findings import findings
 from tfvlad.sweep.results import Cell, Study

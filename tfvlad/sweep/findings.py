@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfvlad.sweep.choice import NAMES, like_for_like, ranked
-from tfvlad.sweep.results import Encoding, Setting, Study
+from tfvlad.config import ENCODING_NAMES, Encoding
+from tfvlad.sweep.choice import like_for_like, ranked
+from tfvlad.sweep.results import Setting, Study
 from tfvlad.sweep.statistics import Difference, Values, best_of, difference
 
 KEPT = 0.9  # share of the full descriptor's quality that a short one must keep
@@ -91,7 +92,7 @@ def _pooling(study: Study, vlad: By) -> Iterator[Finding]:
         places = [place for place in vlad if place in pooled]
         if places:
             mean = difference(_mean(vlad, places), _mean(pooled, places), study.seed)
-            name = NAMES[encoding]
+            name = ENCODING_NAMES[encoding]
             yield Finding("VLAD beats pooling", f"VLAD against {name} of the same layer, {_averaged(places)}", mean)
     connected = _by_place(study, "fc")
     for size in _sizes(connected):

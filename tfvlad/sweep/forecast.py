@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from tfvlad.encoding.features import batch_shape
 from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.sweep import estimates
-from tfvlad.sweep.extraction import batch_shape
 from tfvlad.sweep.meter import Kind
 from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.workload import Workload

@@ -6,7 +6,8 @@ import math
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.codebook import images_to_sample, share
-from tfvlad.sweep.networks import FC, Network, output_shapes
+from tfvlad.encoding.features import output_shapes
+from tfvlad.sweep.networks import FC, Network
 from tfvlad.sweep.plan import Grid, Stream, streams
 
 
@@ -18,8 +19,8 @@ class Limits:
       image_size: pixels.
       grid: what is to be tried.
       streams: the descriptors of all settings.
-      shapes: layer -> (h, w, C), or (D,) of fully connected features: the largest that an image gives. Layers for
-        which these are too few pixels are not there.
+      shapes: layer -> (h, w, C), the largest map that an image gives. Layers for which these are too few pixels are
+        not there.
     """
 
     def __init__(

@@ -13,19 +13,19 @@ from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
 from tfvlad.networks.backbones import (
     NAMED,
+    check_fc,
     check_input_size,
     compute_in,
+    fc_features,
     find_layer,
     find_preprocessing,
+    has_fc,
     load_network,
     map_layers,
 )
-from tfvlad.networks.weights import build_with_weights, weights_digest
+from tfvlad.networks.weights import weights_digest
 from tfvlad.sweep.architecture import architecture
 from tfvlad.sweep.cells import digest
-
-_FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # what the paper compares with: the features before the classifier
-_VGG16_SIZE = 224  # pixels; its fully connected layers take no other
 
 FC = ""  # the name of the fully connected features among the layers
 
@@ -36,7 +36,7 @@ class Network:
 
     Attributes:
       model: the whole of it.
-      outputs: layer -> (B, h, w, C) symbolic output, in the order of the network; for `FC`, (B, D).
+      outputs: layer -> (B, h, w, C) symbolic output, in the order of the network; for `FC`, (B, 1, 1, D).
       preprocessing: how pixels must be scaled.
       precision: what it computes in.
     """
@@ -47,7 +47,7 @@ class Network:
     precision: Precision
 
     def cut(self, layers: Sequence[str]) -> keras.Model:
-        """The sub-model that gives these layers' outputs; see `outputs_of`."""
+        """The sub-model that gives these layers' outputs; see `tfvlad.encoding.features.outputs_of`."""
         model = keras.Model(self.model.inputs[0], [self.outputs[layer] for layer in layers])
         compute_in(self.precision, model)
         return model
@@ -56,20 +56,6 @@ class Network:
         """A name for what leads to these layers: settings and connections of layers, and weights."""
         model = self.cut(layers)
         return digest([architecture(model), weights_digest(model)])
-
-
-def outputs_of(model: keras.Model, images: Any) -> list[Any]:
-    """Runs a sub-model: (B, H, W, 3) float32 to the outputs, also where there is only one, which Keras unpacks."""
-    return list(keras.tree.flatten(model(images, training=False)))
-
-
-def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int, ...]] | None:
-    """What the outputs are for one image of so many pixels: (h, w, C) or (D,); None where one of them is nothing."""
-    try:
-        shapes = [tuple(shape[1:]) for shape in model.compute_output_shape((1, height, width, 3))]
-    except ValueError:  # a window larger than what is left of the image
-        return None
-    return shapes if all(min(shape) > 0 for shape in shapes) else None
 
 
 def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bool) -> dict[int, Network]:
@@ -93,7 +79,7 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
     loaded: dict[bool, Network] = {}
     networks = {}
     for size in image_sizes:
-        kind = with_fc and _has_fc(config, size)
+        kind = with_fc and has_fc(dataclasses.replace(config, image_size=size))
         if kind not in loaded:
             loaded[kind] = _load(config, kind, preprocessing)
         networks[size] = loaded[kind]
@@ -102,29 +88,23 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
 
 
 def _load(config: EncoderConfig, with_fc: bool, preprocessing: Preprocessing) -> Network:
-    if with_fc and config.backbone == "vgg16":
-        model = build_with_weights("vgg16", keras.applications.VGG16, config.weights, top=True)
-    else:
-        model = load_network(config.backbone, config.weights)
+    model = load_network(config.backbone, config.weights, with_fc)
     outputs: dict[str, Any] = dict(map_layers(model, config.backbone))
     if with_fc:
-        outputs[FC] = _fc_output(model, config.backbone)
+        _, outputs[FC] = fc_features(model, config.backbone)
     return Network(model, outputs, preprocessing, config.precision)
 
 
-def _has_fc(config: EncoderConfig, image_size: int) -> bool:
-    """Whether there are fully connected features at this size, as far as the settings tell."""
-    return config.backbone != "vgg16" or (image_size == _VGG16_SIZE and config.resize == "stretch")
-
-
 def _check_fc(config: EncoderConfig, image_sizes: Sequence[int]) -> None:
-    if not any(_has_fc(config, size) for size in image_sizes):
+    at_sizes = [dataclasses.replace(config, image_size=size) for size in image_sizes]
+    with_features = [config for config in at_sizes if has_fc(config)]
+    if not with_features:
+        size = NAMED[config.backbone].fc_size
         raise ConfigError(
-            f"encodings: fc of vgg16 takes images of {_VGG16_SIZE}x{_VGG16_SIZE} pixels only: add {_VGG16_SIZE} to "
+            f"encodings: fc of {config.backbone} takes images of {size}x{size} pixels only: add {size} to "
             "image_sizes, with resize stretch, or leave fc out"
         )
-    if config.backbone in NAMED and config.weights != "imagenet" and not config.weights.startswith("random:"):
-        raise ConfigError(f"encodings: fc needs weights imagenet or random:SEED, got {config.weights!r}; leave fc out")
+    check_fc(with_features[0])
 
 
 def select_layers(network: Network, backbone: str, patterns: Sequence[str]) -> list[str]:
@@ -162,22 +142,3 @@ def _every_stage(maps: dict[str, Any]) -> set[str]:
 
 def _feeds(layer: keras.layers.Layer, kinds: tuple[type, ...]) -> bool:
     return any(isinstance(node.operation, kinds) for node in layer._outbound_nodes)
-
-
-def _fc_output(network: keras.Model, backbone: str) -> Any:
-    if backbone == "inceptionv3":
-        return keras.layers.GlobalAveragePooling2D(name=_FC[backbone], dtype="float32")(network.outputs[0])
-    if backbone in _FC:
-        return network.get_layer(_FC[backbone]).output
-    flat = [layer.output for layer in network.layers[:-1] if _is_vector(layer)]
-    if not flat:
-        raise ConfigError(
-            f"encodings: {backbone} has no layer with (batch, features) before its last one, so no fc; "
-            "vlad, mean, max and gem are possible"
-        )
-    return flat[-1]
-
-
-def _is_vector(layer: keras.layers.Layer) -> bool:
-    output = layer.output
-    return isinstance(output, keras.KerasTensor) and len(output.shape) == 2

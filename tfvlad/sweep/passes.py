@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from tfvlad.encoding.engines import overlapped
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.queries import query_source
+from tfvlad.evaluation.querying import query_source
+from tfvlad.images.batching import Rejected
 from tfvlad.images.loading import Source
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
+from tfvlad.sweep.extraction import HeadKey
 from tfvlad.sweep.scratch import Mapped, Progress
+
+Step: TypeAlias = FeatureBatch[HeadKey] | Rejected | int  # an int: so many images of the input are behind us
 
 
 def run_pass(
-    extractor: LayerExtractor,
+    extractor: FeatureExtractor[HeadKey],
     images: Sequence[Query],
     progress: Progress,
     held: Mapped,
-    store: Callable[[list[int], LayerBatch], None],
+    store: Callable[[list[int], FeatureBatch[HeadKey]], None],
     max_pixels: int,
     advance: Callable[[int], None],
 ) -> None:
@@ -50,7 +55,7 @@ def run_pass(
         if stopped:  # what came before this step is not stored
             return 0
         stopped = True
-        if isinstance(step, LayerBatch):
+        if isinstance(step, FeatureBatch):
             store([first + position for position in step.positions], step)
         elif isinstance(step, tuple):
             position = first + step[0]
@@ -62,9 +67,19 @@ def run_pass(
 
     before = 0
     try:
-        for done in overlapped(extractor.stream(sources()), take):
+        for done in overlapped(_steps(extractor, sources()), take):
             if done:
                 advance(done - before)
                 before = done
     finally:
         progress.save(held)
+
+
+def _steps(extractor: FeatureExtractor[HeadKey], sources: Iterable[Source]) -> Iterator[Step]:
+    """Extracts a batch at a time, as all the outputs of a window would take too much memory."""
+    done = 0
+    for window in extractor.batches(sources):
+        for batch in window:
+            yield from extractor.extracted(batch)
+            done += 1 if isinstance(batch, tuple) else len(batch.positions)
+        yield done

@@ -7,10 +7,11 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
+from tfvlad.config import Encoding
 from tfvlad.errors import ConfigError
-from tfvlad.sweep.results import Encoding, Setting
+from tfvlad.sweep.results import Setting
 
-POOLINGS: tuple[Encoding, ...] = ("mean", "max", "gem")
+POOLINGS: tuple[Encoding, ...] = tuple(encoding for encoding in get_args(Encoding) if encoding not in ("vlad", "fc"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Grid:
       image_sizes: pixels.
       clusters: K of the VLADs.
       dims: dimensions to leave by PCA-whitening; 0 is the whole, unwhitened descriptor.
-      encodings: see `tfvlad.sweep.results.Encoding`.
+      encodings: see `tfvlad.EncoderConfig`.
     """
 
     layers: tuple[str, ...] = ("all",)

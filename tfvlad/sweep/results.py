@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.config import EncoderConfig
-
-Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
+from tfvlad.config import EncoderConfig, Encoding
 
 SHOWN = 5  # hits that a cell keeps of each query
 

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.storage.atomic import atomic_file
-from tfvlad.storage.json_files import read_json, write_json
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.plan import Stream
 
 Floats = npt.NDArray[np.float32]

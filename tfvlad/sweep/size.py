@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvlad.encoding.aggregation import Aggregation
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, batch_shape
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.loading import image_loader
@@ -13,7 +15,7 @@ from tfvlad.networks.machine import processor
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
+from tfvlad.sweep.extraction import HeadKey, aggregations, head_key, stream_extractor
 from tfvlad.sweep.forecast import Forecast
 from tfvlad.sweep.judging import Judged, judge_dims
 from tfvlad.sweep.meter import Meter
@@ -22,7 +24,6 @@ from tfvlad.sweep.plan import Stream
 from tfvlad.sweep.results import Cell
 from tfvlad.sweep.roles import Roles
 from tfvlad.sweep.scratch import Mapped, Progress, Scratch, scratch_folder
-from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
 Failures = dict[Query, str]  # image, or part of one -> what is wrong with it
@@ -97,11 +98,12 @@ class SizeSweep:
     def _describe_and_judge(self, scratch: Scratch, failed: dict[int, str], fitted: list[Stream]) -> None:
         work = self._work
         codebooks = {stream: np.load(scratch.codebook(stream)) for stream in fitted if stream.encoding == "vlad"}
+        ways = aggregations(fitted, self._task.config, codebooks)
         images, roles = self._task.described(failed)
         progress = Progress(scratch.path("descriptors.json"))
         shapes = [(len(images), work.limits.length(stream)) for stream in fitted]
         rows = dict(zip(fitted, scratch.arrays("rows", shapes), strict=True))
-        self._describe(images, progress, rows, codebooks)
+        self._describe(images, progress, rows, ways)
         self._note({images[row]: reason for row, reason in progress.failures.items()})
         roles = roles.without(progress.failures)
         if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
@@ -112,23 +114,19 @@ class SizeSweep:
             )
         some_image = next(image for row, image in enumerate(images) if not image.box and row not in progress.failures)
         wanted = [stream for stream in fitted if stream in work.missing]
-        costs = self._time(wanted, codebooks, some_image)
+        costs = self._time(wanted, ways, some_image)
         for stream in wanted:
             self._judge(stream, rows[stream], roles, scratch, *costs[stream])
 
     def _describe(
-        self, images: list[Query], progress: Progress, rows: dict[Stream, Mapped], codebooks: dict[Stream, Floats]
+        self, images: list[Query], progress: Progress, rows: dict[Stream, Mapped], ways: dict[Stream, Aggregation]
     ) -> None:
         """Fills the rows, one for each image."""
-        config = self._task.config
+        max_pixels = self._task.config.max_pixels
 
-        def store(positions: list[int], batch: LayerBatch) -> None:
+        def store(positions: list[int], batch: FeatureBatch[HeadKey]) -> None:
             for stream, held in rows.items():
-                if stream in codebooks:
-                    features = batch.features[stream.layer]
-                    held[positions] = encode_vlad(features, codebooks[stream], config.intra_norm, config.power)
-                else:
-                    held[positions] = batch.pooled[stream.layer, stream.encoding]
+                held[positions] = ways[stream].vectors(batch.values[head_key(stream)])
 
         def image_done(number: int) -> None:
             self._meter.advance("images", number * self._forecast.describing)
@@ -136,13 +134,14 @@ class SizeSweep:
         self._at("descriptors")
         self._meter.skip("images", progress.done * self._forecast.describing)
         held = next(iter(rows.values()))
-        run_pass(self._extractor(list(rows)), images, progress, held, store, config.max_pixels, image_done)
+        run_pass(self._extractor(list(rows)), images, progress, held, store, max_pixels, image_done)
 
-    def _extractor(self, wanted: list[Stream]) -> LayerExtractor:
-        return LayerExtractor(self._work.limits.network, self._loader, self._work.limits.image_size, wanted)
+    def _extractor(self, wanted: list[Stream]) -> FeatureExtractor[HeadKey]:
+        limits = self._work.limits
+        return stream_extractor(limits.network, self._loader, limits.image_size, wanted, self._task.config)
 
     def _time(
-        self, wanted: list[Stream], codebooks: dict[Stream, Floats], image: Query
+        self, wanted: list[Stream], ways: dict[Stream, Aggregation], image: Query
     ) -> dict[Stream, tuple[float, float]]:
         """Milliseconds per image of the network and of the encoding, on copies of an image."""
         shapes = {stream.layer: self._work.limits.shapes[stream.layer] for stream in wanted}
@@ -152,7 +151,7 @@ class SizeSweep:
         for layer in dict.fromkeys(stream.layer for stream in wanted):
             self._at(f"time of {layer or 'the whole network'}")
             of_layer = [stream for stream in wanted if stream.layer == layer]
-            costs |= milliseconds(self._work.limits.network, of_layer, batch, codebooks, self._task.config)
+            costs |= milliseconds(self._work.limits.network, of_layer, batch, ways)
             self._meter.advance("timings", self._forecast.timing(layer))
         return costs
 

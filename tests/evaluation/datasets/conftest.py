@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.published_files import place, write
+from helpers.empty_benchmarks import place, write
 
 
 @pytest.fixture

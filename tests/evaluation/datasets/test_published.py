@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.published_files import HOLIDAYS, REVISITED, place, revisited, write
+from helpers.empty_benchmarks import HOLIDAYS, REVISITED, place, revisited, write
 
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query, load_dataset, split_name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.published_files import HOLIDAYS, REVISITED, Trap, place, revisited, write
+from helpers.empty_benchmarks import HOLIDAYS, REVISITED, Trap, place, revisited, write
 
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import PUBLISHED, load_dataset

@@ -17,8 +17,8 @@ import os
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import PublishedFiles, first_few, read_lines
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size, Truth
-from tfvlad.evaluation.datasets.placed import Placed, read_lines, some
 from tfvlad.images.boxes import Box
 
 OXFORD_IMAGES = "oxbuild_images-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/"
@@ -53,8 +53,8 @@ def oxford5k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, OXFORD, OXFORD_NAMES)
-    return _buildings("Oxford5k", placed, sorted(placed.images), _OXFORD_PREFIX, Size(55, 5_062))
+    files = PublishedFiles(folder, OXFORD, OXFORD_NAMES)
+    return _buildings("Oxford5k", files, sorted(files.images), _OXFORD_PREFIX, Size(55, 5_062))
 
 
 def paris6k(folder: str | os.PathLike[str]) -> Dataset:
@@ -69,25 +69,25 @@ def paris6k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, PARIS, PARIS_NAMES)
-    return _buildings("Paris6k", placed, sorted(placed.images.keys() - CORRUPTED), "", Size(55, 6_392))
+    files = PublishedFiles(folder, PARIS, PARIS_NAMES)
+    return _buildings("Paris6k", files, sorted(files.images.keys() - CORRUPTED), "", Size(55, 6_392))
 
 
-def _buildings(name: str, placed: Placed, stems: list[str], prefix: str, published: Size) -> Dataset:
+def _buildings(name: str, files: PublishedFiles, stems: list[str], prefix: str, published: Size) -> Dataset:
     ids = {stem: number for number, stem in enumerate(stems)}
     queries, truths = [], []
-    for path in placed.files("*_query.txt"):
+    for path in files.require_files("*_query.txt"):
         stem, box = _read_query(path, prefix)
         lists = {kind: _read_list(path, kind) for kind in ("good", "ok", "junk")}
-        placed.require({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
+        files.require_images({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
         right = dict.fromkeys(lists["good"] + lists["ok"])
         if both := right.keys() & lists["junk"]:
-            raise ConfigError(f"the lists beside {path} have {some(sorted(both))} as right and as junk")
+            raise ConfigError(f"the lists beside {path} have {first_few(sorted(both))} as right and as junk")
         if not right:
             raise ConfigError(f"the lists beside {path} have no right answer, good or ok")
-        queries.append(Query(placed.path(stem), box))
+        queries.append(Query(files.path(stem), box))
         truths.append(_truth(ids, right, dict.fromkeys(lists["junk"])))
-    return Dataset(queries, {"all": truths}, placed.database(stems), name, placed.folder, published=published)
+    return Dataset(queries, {"all": truths}, files.database(stems), name, files.folder, published=published)
 
 
 def _truth(ids: dict[str, int], right: dict[str, None], junk: dict[str, None]) -> Truth:

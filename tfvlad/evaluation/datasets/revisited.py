@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import PublishedFiles
+from tfvlad.evaluation.datasets._safe_pickle import read_plain_pickle
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Truth
 from tfvlad.evaluation.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
-from tfvlad.evaluation.datasets.placed import Placed
-from tfvlad.evaluation.datasets.plain_pickle import read_plain_pickle
 from tfvlad.images.boxes import Box
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
@@ -42,21 +42,21 @@ def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
 
     Args:
       folder: holds ``gnd_roxford5k.pkl``, or the same content as ``gnd_roxford5k.json``, and the images of Oxford5k, in
-        sub-folders or not. The pickle is read without unpickling, see `tfvlad.evaluation.datasets.plain_pickle`.
+        sub-folders or not. The pickle is read without unpickling, see `tfvlad.evaluation.datasets._safe_pickle`.
 
     Raises:
       ConfigError: something is missing or malformed.
     """
-    return _revisited("Revisited Oxford", Placed(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
+    return _revisited("Revisited Oxford", PublishedFiles(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
 
 
 def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
     """Revisited Paris; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
-    return _revisited("Revisited Paris", Placed(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
+    return _revisited("Revisited Paris", PublishedFiles(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
 
 
-def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
-    path = (placed.find(f"{truth_name}.json") or placed.files(f"{truth_name}.pkl"))[0]
+def _revisited(name: str, files: PublishedFiles, truth_name: str) -> Dataset:
+    path = (files.find(f"{truth_name}.json") or files.require_files(f"{truth_name}.pkl"))[0]
     content = _read(path)
     try:
         stems, query_stems = (_stems(content[key]) for key in ("imlist", "qimlist"))
@@ -68,7 +68,7 @@ def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
         raise ConfigError(
             f"{path} must hold imlist, qimlist and, for each query, gnd with bbx, easy, hard and junk, as published"
         ) from None
-    placed.require([*stems, *query_stems])
+    files.require_images([*stems, *query_stems])
     protocols = {
         protocol: [
             Truth(ok=[n for key in right for n in entry[key]], junk=[n for key in junk for n in entry[key]])
@@ -76,8 +76,8 @@ def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
         ]
         for protocol, (right, junk) in _PROTOCOLS.items()
     }
-    queries = [Query(placed.path(stem), box) for stem, box in zip(query_stems, boxes, strict=True)]
-    return Dataset(queries, protocols, placed.database(stems), name, placed.folder)
+    queries = [Query(files.path(stem), box) for stem, box in zip(query_stems, boxes, strict=True)]
+    return Dataset(queries, protocols, files.database(stems), name, files.folder)
 
 
 def _read(path: Path) -> Any:

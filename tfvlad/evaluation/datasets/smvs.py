@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import first_few
 from tfvlad.evaluation.datasets.dataset import DatabaseImage, Dataset, Query
-from tfvlad.evaluation.datasets.placed import some
 from tfvlad.images.listing import image_paths
 
 SMVS = "a category's folder of https://web.cs.wpi.edu/~claypool/mmsys-dataset/2011/stanford/, such as dvd_covers"
@@ -45,7 +45,7 @@ def smvs(folder: str | os.PathLike[str]) -> Dataset:
     if len(ids) < len(references):
         raise ConfigError(f"{category / _DATABASE} must hold one image of each number, got {len(references)} images")
     if strays := [os.path.relpath(path, category) for path in queries if Path(path).stem not in ids]:
-        raise ConfigError(f"{category / _DATABASE} lacks what {some(strays)} shows: an image of the same number")
+        raise ConfigError(f"{category / _DATABASE} lacks what {first_few(strays)} shows: an image of the same number")
     database = [DatabaseImage(os.path.relpath(path, category), path, number) for number, path in enumerate(references)]
     truths = [{"ok": [ids[Path(path).stem]], "junk": []} for path in queries]
     name = f"Stanford Mobile Visual Search, {os.path.relpath(given, category.parent)}"

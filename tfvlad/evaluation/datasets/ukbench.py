@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from tfvlad.evaluation.datasets._published_files import PublishedFiles
 from tfvlad.evaluation.datasets.dataset import GROUP, Dataset, Query, Size
-from tfvlad.evaluation.datasets.placed import Placed
 
 UKBENCH = "ukbench00000.jpg to ukbench10199.jpg of https://archive.org/details/ukbench"
 
@@ -26,12 +26,12 @@ def ukbench(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: images are missing.
     """
-    placed = Placed(folder, UKBENCH, _NAME)
-    objects = sorted({int(stem.removeprefix("ukbench")) // GROUP for stem in placed.images})
+    files = PublishedFiles(folder, UKBENCH, _NAME)
+    objects = sorted({int(stem.removeprefix("ukbench")) // GROUP for stem in files.images})
     stems = [f"ukbench{GROUP * number + image:05}" for number in objects for image in range(GROUP)]
-    placed.require(stems)
-    queries = [Query(placed.path(stem)) for stem in stems]
+    files.require_images(stems)
+    queries = [Query(files.path(stem)) for stem in stems]
     starts = [number - number % GROUP for number in range(len(stems))]
     truths = [{"ok": list(range(start, start + GROUP)), "junk": []} for start in starts]
-    database, whole = placed.database(stems), Size(10_200, 10_200)
-    return Dataset(queries, {"all": truths}, database, "UKBench", placed.folder, "N-S score", whole)
+    database, whole = files.database(stems), Size(10_200, 10_200)
+    return Dataset(queries, {"all": truths}, database, "UKBench", files.folder, "N-S score", whole)
