@@ -210,7 +210,7 @@ def build(precision: str, size: int, clusters: int, dim: int, generator: np.rand
     """The network up to the layer, and the same with the encoding behind it."""
     import keras
 
-    from tfvlad.encoding.layers import VLAD, LocalFeatures, Whitening
+    from tfvlad.encoding.keras_layers import VLAD, LocalFeatures, Whitening
 
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(size, size, 3))

@@ -13,7 +13,7 @@ from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad
-from tfvlad.encoding.engines import GraphEngine
+from tfvlad.encoding._engines import GraphEngine
 from tfvlad.encoding.throughput import measure
 from tfvlad.errors import ConfigError, ImageError
 

@@ -1,4 +1,4 @@
-"""Image files made to do harm: headers that announce what is not there, and random damage to whole files."""
+"""Image files that could do harm: headers that announce more than there is, and sound files that are then damaged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A WebP of some chunks."""
+    """A WebP file of these chunks."""
     body = b"WEBP" + b"".join(
         name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2) for name, content in chunks
     )
@@ -75,7 +75,7 @@ def bmp(width: int, height: int) -> bytes:
 
 
 def whole_images(width: int = 48, height: int = 40) -> dict[str, bytes]:
-    """Small sound files of every format and of the variants that Pillow writes."""
+    """Small sound files of every format, in the variants that Pillow writes."""
     y, x = np.mgrid[0:height, 0:width]
     noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
     levels = np.stack([x / width * 255, y / height * 255, 128 + 64 * np.sin(x / 9)], -1) + noise
@@ -113,7 +113,7 @@ def whole_images(width: int = 48, height: int = 40) -> dict[str, bytes]:
 
 
 def damage(data: bytes, kind: str, generator: random.Random, others: Sequence[bytes]) -> bytes:
-    """One random mutation; a PNG's checksums are mostly mended, so that it gets past them."""
+    """Damages a file at random; the checksums of a PNG are mostly corrected, so that decoders read on."""
     changed, position = bytearray(data), generator.randrange(len(data))
     if kind == "bits":
         for _ in range(generator.choice((1, 2, 8))):

@@ -1,4 +1,4 @@
-"""The files of public benchmarks as they are published, with images that are empty: no loader reads one."""
+"""The published files of public benchmarks with empty images, which is enough for loaders: they read no image."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 
-def place(folder: Path, *names: str) -> Path:
-    """Empty files: no loader reads an image."""
+def make_empty_files(folder: Path, *names: str) -> Path:
+    """Makes empty files with these paths below a folder; returns the folder."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -15,7 +15,8 @@ def place(folder: Path, *names: str) -> Path:
     return folder
 
 
-def write(folder: Path, **texts: str) -> None:
+def write_texts(folder: Path, **texts: str) -> None:
+    """Writes text files: the names without ``.txt``, and what they hold."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text)
@@ -32,9 +33,10 @@ REVISITED: dict[str, Any] = {
 }
 
 
-def revisited(tmp_path: Path, content: bytes, name: str = "gnd_roxford5k.pkl") -> Path:
+def make_revisited(tmp_path: Path, content: bytes, name: str = "gnd_roxford5k.pkl") -> Path:
+    """Makes a folder of revisited Oxford with the images of `REVISITED` and a ground truth file of this content."""
     stems = REVISITED["imlist"] + REVISITED["qimlist"]
-    place(tmp_path / "roxford5k" / "jpg", *(f"{stem}.jpg" for stem in stems))
+    make_empty_files(tmp_path / "roxford5k" / "jpg", *(f"{stem}.jpg" for stem in stems))
     (tmp_path / "roxford5k" / name).write_bytes(content)
     return tmp_path / "roxford5k"
 
@@ -44,7 +46,7 @@ HOLIDAYS = ["100000.jpg", "100001.jpg", "100002.jpg", "100100.jpg", "100101.jpg"
 
 
 class Trap:
-    """Unpickled, it would leave a file behind."""
+    """An object that leaves a file behind if it is ever unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""One picture as the kinds of file in which photographs come."""
+"""One picture in the file formats in which photographs come."""
 
 from __future__ import annotations
 

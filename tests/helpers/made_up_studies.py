@@ -1,4 +1,4 @@
-"""Studies of made-up values, for what reads them."""
+"""Studies of a sweep with made-up values, for tests of what reads studies."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def cell(setting: Setting, values: npt.ArrayLike, protocols: Sequence[str] = ("o
 
 
 def impossible(setting: Setting, reason: str = "more dimensions than images to fit on") -> Cell:
+    """A cell whose setting was not possible."""
     return Cell(setting, {}, 0, 0, NAN, NAN, np.zeros((0, 5), np.int64), reason)
 
 
 def study(cells: Sequence[Cell], queries: int, protocols: Sequence[str] = ("only",), proxy: bool = False) -> Study:
+    """A study of these cells, whose images are not there."""
     layers = sorted({made.setting.layer for made in cells if made.setting.layer})
     return Study(
         name="covers",
@@ -56,7 +58,7 @@ def grid(
     dims: Sequence[int] = (0, 128),
     protocols: Sequence[str] = ("only",),
 ) -> Study:
-    """A study of every setting of these, with the values that a function gives for each."""
+    """A study of every combination of these, with the values that the function returns for each setting."""
     settings = [
         Setting(size, layer, encoding, 100 if encoding == "vlad" else 0, dim)
         for size in sizes

@@ -19,12 +19,15 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
 class Model:
-    """An exported model under a name, and what is asked of it.
+    """An exported model that a test server runs, and a record of its requests.
 
     Attributes:
+      name: the name that clients ask for.
+      signatures: the signatures of the exported model.
       asked: (signature, rows) of every request, in order.
-      unavailable: requests that are to be refused before the next one is answered.
-      delay: seconds before an answer.
+      headers: the headers of every request, in order.
+      unavailable: number of requests to refuse before the next one is answered.
+      delay: seconds to wait before each answer.
     """
 
     def __init__(self, signatures: Any, name: str = "covers") -> None:
@@ -36,10 +39,12 @@ class Model:
         self.delay = 0.0
 
     def is_refusing(self) -> bool:
+        """Counts a request, and returns whether it is to be refused."""
         self.unavailable -= 1
         return self.unavailable >= 0
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Runs a signature of the model."""
         time.sleep(self.delay)
         self.asked.append((signature, len(next(iter(inputs.values())))))
         return {name: value.numpy() for name, value in self.signatures[signature](**inputs).items()}
@@ -103,7 +108,7 @@ class _RestHandler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def grpc_server(model: Model) -> Iterator[str]:
-    """Serves on loopback; gives the model's URL."""
+    """Serves the model on the loopback interface while the block runs; yields its URL."""
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(4),
         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
@@ -119,7 +124,7 @@ def grpc_server(model: Model) -> Iterator[str]:
 
 @contextlib.contextmanager
 def rest_server(model: Model) -> Iterator[str]:
-    """Serves on loopback; gives the model's URL."""
+    """Serves the model on the loopback interface while the block runs; yields its URL."""
     handler = type("Handler", (_RestHandler,), {"model": model})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

@@ -1,4 +1,4 @@
-"""Runs an export in a process of its own that cannot import what made it.
+"""Runs an exported model in a process that can import TensorFlow but nothing of tfvlad, which made the model.
 
     python tensorflow_alone.py SAVED_MODEL IMAGE...
 

@@ -1,4 +1,4 @@
-"""Runs an export through TensorFlow's C API, without TensorFlow's Python: the way of TensorFlow Serving.
+"""Runs an exported model through TensorFlow's C API, without TensorFlow's Python, as TensorFlow Serving does.
 
     python tensorflow_c_api.py LIBTENSORFLOW SAVED_MODEL INPUT OUTPUT DIM IMAGE...
 

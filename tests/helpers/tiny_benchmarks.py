@@ -1,4 +1,4 @@
-"""Tiny copies of the public benchmarks in the directories and files in which they are published."""
+"""Tiny copies of the public benchmarks, with images, in the folders and files in which they are published."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ WHOLE = (0.0, 0.0, 96.0, 72.0)  # the box that is all of a drawn photograph
 
 
 def save(photograph: Path, path: Path, brightness: float = 1, box: tuple[int, int, int, int] | None = None) -> None:
-    """A photograph, or a part of it, as another one of the same object."""
+    """Saves a photograph, or a part of it, brighter or darker: another photograph of the same object."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(photograph) as image:
         ImageEnhance.Brightness(image.crop(box)).enhance(brightness).save(path, quality=95)
 
 
 def series(photograph: Path, folder: Path, names: Sequence[str]) -> None:
-    """The first as it is, and each further one a little brighter."""
+    """Saves a photograph under several names, each a little brighter than the one before."""
     for number, name in enumerate(names):
         save(photograph, folder / f"{name}.jpg", 1 + 0.05 * number)
 
 
 def lists(folder: Path, query: str, line: str, **names: Sequence[str]) -> None:
-    """The four text files of a query of Oxford5k or Paris6k."""
+    """Writes the four text files of a query of Oxford5k or Paris6k."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{query}_query.txt").write_text(f"{line}\n")
     for kind in ("good", "ok", "junk"):

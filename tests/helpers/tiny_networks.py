@@ -1,4 +1,4 @@
-"""Small seeded networks for tests: real convolutions, no download."""
+"""Small networks with random weights from a seed: real convolutions, without a download."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers.damaged_images import KINDS, damage, whole_images
 
 from tfvlad.errors import ImageError
-from tfvlad.images.fallible import attempt
+from tfvlad.images._decoding import attempt
 from tfvlad.images.loading import ImageLoader
 
 

@@ -8,6 +8,7 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands._printing import report_failures, writing
+from tfvlad.encoding.files import check_target
 from tfvlad.errors import Failure
 from tfvlad.images.listing import image_paths
 from tfvlad_flags import encoder, paths
@@ -28,8 +29,6 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     config = encoder.encoder_config(values)
     # An image counts once, whatever folders and links lead to it.
     files = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
-    from tfvlad.encoding.files import check_target  # imports Keras, for which no refusal should wait
-
     check_target(values.encoder)
     failures: list[Failure] = []
     fitted = tfvlad.Encoder.fit(

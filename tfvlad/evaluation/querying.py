@@ -12,7 +12,7 @@ from tqdm import tqdm
 from tfvlad.encoding.interface import AnyEncoder
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets.dataset import Query
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 if TYPE_CHECKING:
     from tfvlad.images.loading import Source

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 from tfvlad.storage.atomic import atomic_file
 
 THUMBNAILS_KEPT = 1024  # some 10 MB; a file that is shown again while its thumbnail is kept is not read again

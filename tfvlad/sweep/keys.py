@@ -10,10 +10,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from tfvlad.config import EncoderConfig
 from tfvlad.evaluation.datasets import Dataset, Query
 from tfvlad.images import loading as images
-from tfvlad.networks.machine import libraries
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.networks import Network
 from tfvlad.sweep.plan import Stream
@@ -44,7 +47,7 @@ class Keys:
         self._digests: dict[str, str] = {}
         self._shared = digest(
             [
-                [_VERSION, libraries(), images.VERSION, image_size, seed, network.preprocessing],
+                [_VERSION, _libraries(), images.VERSION, image_size, seed, network.preprocessing],
                 [config.precision, config.resize, config.max_pixels, config.codebook_samples, config.whitening_samples],
                 [file_stamp(query) for query in fit_on],
                 [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
@@ -80,3 +83,9 @@ def file_stamp(image: Query) -> list[Any]:
     except OSError:
         return [image.path, None]
     return [os.path.realpath(image.path), image.box, status.st_size, status.st_mtime_ns]
+
+
+def _libraries() -> str:
+    """The libraries that decide the last digits, such as ``TensorFlow 2.20, Keras 3.11, NumPy 2.2``."""
+    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__}
+    return ", ".join(f"{name} {'.'.join(version.split('.')[:2])}" for name, version in versions.items())

@@ -11,18 +11,9 @@ import keras
 
 from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
-from tfvlad.networks.backbones import (
-    NAMED,
-    check_fc,
-    check_input_size,
-    compute_in,
-    fc_features,
-    find_layer,
-    find_preprocessing,
-    has_fc,
-    load_network,
-    map_layers,
-)
+from tfvlad.networks.backbones import check_input_size, compute_in, load_network
+from tfvlad.networks.layers import fc_features, find_layer, map_layers
+from tfvlad.networks.named import NAMED, check_fc, find_preprocessing, has_fc
 from tfvlad.networks.weights import weights_digest
 from tfvlad.sweep.architecture import architecture
 from tfvlad.sweep.cells import digest

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from tfvlad.encoding.engines import overlapped
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.evaluation.querying import query_source
-from tfvlad.images.batching import Rejected
+from tfvlad.images.batching import Rejected, overlapped
 from tfvlad.images.loading import Source
 from tfvlad.sweep.extraction import HeadKey
 from tfvlad.sweep.scratch import Mapped, Progress

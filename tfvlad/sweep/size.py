@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, batch_shape
+from tfvlad.encoding.throughput import processor
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.loading import image_loader
-from tfvlad.networks.machine import processor
 from tfvlad.sweep.cells import digest
 from tfvlad.sweep.codebooks import Codebooks
 from tfvlad.sweep.costs import milliseconds

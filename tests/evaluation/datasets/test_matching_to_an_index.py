@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.empty_benchmarks import place
+from helpers.empty_benchmarks import make_empty_files
 
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, as_indexed, load_dataset
@@ -13,8 +13,8 @@ from tfvlad.evaluation.datasets import DatabaseImage, Dataset, as_indexed, load_
 
 def test_an_index_keeps_its_ids(oxford: Path, tmp_path: Path) -> None:
     """The index holds four of the five images, one beside them in the folder, and a distractor elsewhere."""
-    place(oxford, "oxbuild_images-v1/stray.png")
-    place(tmp_path / "flickr100k", "1.jpg")
+    make_empty_files(oxford, "oxbuild_images-v1/stray.png")
+    make_empty_files(tmp_path / "flickr100k", "1.jpg")
     dataset = load_dataset("oxford5k", oxford)
     dataset = Dataset(**(vars(dataset) | {"database": [i for i in dataset.database if "stray" not in i.name]}))
     files = [*sorted((oxford / "oxbuild_images-v1").iterdir()), tmp_path / "flickr100k" / "1.jpg"]

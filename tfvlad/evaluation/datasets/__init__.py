@@ -8,7 +8,7 @@ one's own (`plain_folder`). A `Dataset` leaves. Nothing is downloaded. This pack
 from tfvlad.evaluation.datasets.dataset import DatabaseImage, Dataset, Judgement, Query, Size, Truth
 from tfvlad.evaluation.datasets.plain_folder import plain_folder
 from tfvlad.evaluation.datasets.published import PUBLISHED, as_indexed, check_plain, load_dataset, split_name
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 __all__ = [
     "PUBLISHED",

@@ -1,10 +1,11 @@
 """INRIA Holidays (Jégou, Douze and Schmid, ECCV 2008): 1,491 photographs in 500 groups.
 
-The first photograph of each group is the query; it is taken out of the ranking, and the rest of its group are the
-right answers; average precision is by the trapezoid rule: all as in the authors' ``holidays_map.py``.
+The first photograph of each group is the query. It is taken out of its ranking, and the rest of its group are the right
+answers. Average precision follows the trapezoid rule. All this is as in the authors' ``holidays_map.py``.
 
 Many photographs lie on their side and have no EXIF orientation; papers on deep features often turn them upright by
-hand. Such a rotation-corrected copy has the same names: place it in a folder of its own and give that one.
+hand. The files of such a rotation-corrected copy have the same names: put them in a folder of their own, and give that
+folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _NAME = r"\d{4}\d\d"
 
 
 def holidays(folder: str | os.PathLike[str]) -> Dataset:
-    """Holidays, in the files as published.
+    """Loads INRIA Holidays from its published files.
 
     Args:
       folder: holds ``100000.jpg`` …, in sub-folders or not: four digits of the group, two of the photograph, 00 for the

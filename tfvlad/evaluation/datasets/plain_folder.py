@@ -1,4 +1,4 @@
-"""Plain folders as a data set: right answers by equal names, equal folders, or a file that lists them."""
+"""A folder of queries as a data set: right answers by equal names, by equal folders, or from a file that lists them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def plain_folder(
     database: Iterable[DatabaseImage],
     rule: str | os.PathLike[str],
 ) -> Dataset:
-    """Ground truth of a folder of queries and a folder of indexed images that are named or described to match.
+    """Makes a data set of a folder of queries and of indexed images that are named or described to match.
 
     `rule` is one of:
 
-    - ``same_name``: images match whose paths relative to their folders are the same but for the suffix. Query
+    - ``same_name``: images match if their paths, relative to their folders and without suffix, are the same. Query
       ``Canon/017.jpg`` of the folder ``Canon`` matches ``Reference/017.png`` of the folder ``Reference``.
-    - ``same_folder``: images match whose first sub-folder, counted from their folders, has the same name. Query
-      ``castle/a.jpg`` matches ``castle/b.jpg`` and ``castle/night/c.jpg``.
+    - ``same_folder``: images match if the first folders of their paths, relative to their folders, have the same name.
+      Query ``castle/a.jpg`` matches ``castle/b.jpg`` and ``castle/night/c.jpg``.
     - the path of a JSON file, with paths as above, separated by ``/`` and with their suffixes::
 
         {"017.jpg": {"ok": ["covers/a.jpg", "covers/b.jpg"], "junk": ["covers/c.jpg"]}, ...}
 
-      ``junk`` may be left out. Images of the query folder that the file does not name are no queries.
+      ``junk`` may be left out. Images of the query folder that the file does not name are not queries.
 
-    Under each rule a query that is itself an indexed image (the same file, symbolic links resolved) is junk for itself,
-    so that a folder can be evaluated against itself, leaving one out.
+    Under each rule, a query that is itself an indexed image (the same file, after symbolic links are resolved) is junk
+    for itself, so that a folder can be evaluated against itself: each image is left out of its own ranking.
 
     Args:
       queries_dir: folder of the query images, searched with its sub-folders.
@@ -43,7 +43,7 @@ def plain_folder(
       rule: ``same_name``, ``same_folder`` or the path of a JSON file.
 
     Returns:
-      The data set; a query without a match is in it with an empty ``ok``, as `evaluate` leaves it out of its means.
+      The data set. A query without a match has an empty ``ok``, with which it does not count in the means.
 
     Raises:
       NotADirectoryError: `queries_dir` is not a folder.
@@ -81,7 +81,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _first_folder(name: str) -> str:
-    """The outermost of the folders that an image is in; empty for none."""
+    """Returns the outermost folder that an image is in; empty for none."""
     return name.partition("/")[0] if "/" in name else ""
 
 
@@ -116,7 +116,7 @@ def _match_named(path: Path, folder: str, names: Sequence[str], images: Sequence
 def _without_self(
     queries: Sequence[str], truths: Sequence[Mapping[str, list[int]]], images: Sequence[DatabaseImage]
 ) -> list[Truth]:
-    """Makes each query's own ids junk, and nothing but junk."""
+    """Makes the ids of each query's own file junk, and takes them out of its right answers."""
     ids_of_file: dict[str, list[int]] = defaultdict(list)
     for image in images:
         ids_of_file[os.path.realpath(image.path)].append(image.id)

@@ -1,12 +1,12 @@
 """Revisited Oxford and Paris (Radenović et al., CVPR 2018): 70 queries each, three protocols.
 
-Easy: easy images are right answers, hard ones are ignored. Medium: both are right. Hard: hard images are right, easy
-ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database
-(4,993 images of Oxford, 6,322 of Paris).
+Under the protocol easy, easy images are right answers and hard ones are ignored; under medium, both are right; under
+hard, hard images are right and easy ones are ignored. Each query is the part of its image inside a box. The 70 query
+images are not in the database, which has 4,993 images for Oxford and 6,322 for Paris.
 
-The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or,
-where that comes first, at the last right answer; no query without a right answer counts. The images are those of
-Oxford5k and Paris6k; see `tfvlad.evaluation.datasets.oxford` for what has been withdrawn.
+The metrics are those of the authors' ``evaluate.py``: average precision by the trapezoid rule, and precision at k or,
+where that comes first, at the last right answer. Queries without a right answer do not count. The images are those of
+Oxford5k and Paris6k; see `tfvlad.evaluation.datasets.oxford` for those that have been withdrawn.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tfvlad.evaluation.datasets._published_files import PublishedFiles
 from tfvlad.evaluation.datasets._safe_pickle import read_plain_pickle
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Truth
 from tfvlad.evaluation.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
 ROXFORD = _TRUTH.format("gnd_roxford5k.pkl", "roxford5k", OXFORD_IMAGES)
 RPARIS = _TRUTH.format("gnd_rparis6k.pkl", "rparis6k", PARIS_IMAGES)
 
-# Protocol -> (what is right, what is ignored); first the one that papers give most weight to.
+# Protocol -> (kinds that are right, kinds that are ignored); the first is the one that papers give most weight to.
 _PROTOCOLS = {
     "medium": (("easy", "hard"), ("junk",)),
     "hard": (("hard",), ("junk", "easy")),
@@ -38,11 +38,11 @@ _PROTOCOLS = {
 
 
 def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
-    """Revisited Oxford, in the files as published.
+    """Loads revisited Oxford from its published files.
 
     Args:
       folder: holds ``gnd_roxford5k.pkl``, or the same content as ``gnd_roxford5k.json``, and the images of Oxford5k, in
-        sub-folders or not. The pickle is read without unpickling, see `tfvlad.evaluation.datasets._safe_pickle`.
+        sub-folders or not. The pickle is read as data, without unpickling it.
 
     Raises:
       ConfigError: something is missing or malformed.
@@ -51,7 +51,7 @@ def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
 
 
 def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
-    """Revisited Paris; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
+    """Loads revisited Paris from its published files; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
     return _revisited("Revisited Paris", PublishedFiles(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
 
 
@@ -95,7 +95,7 @@ def _stems(names: Any) -> list[str]:
 
 
 def _entry(entry: dict[str, Any], images: int) -> dict[str, list[int]]:
-    """Each list as places in the database, from 0."""
+    """Returns each list of a query as positions in the database, from 0."""
     lists = {key: [int(number) for number in entry[key]] for key in ("easy", "hard", "junk")}
     places = [number for listed in lists.values() for number in listed]
     if any(lists[key] != list(entry[key]) for key in lists):  # fractions, or digits in quotes

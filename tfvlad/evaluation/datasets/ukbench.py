@@ -1,7 +1,7 @@
 """UKBench (Nistér and Stewénius, CVPR 2006): 10,200 images, four of each object.
 
-Every image is a query and stays in the database. Its N-S score is how many of its object's four images, itself among
-them, come first to fourth; the benchmark's figure is the mean, 4 at best.
+Every image is a query and stays in the database. Its N-S score is the number of images of its object, counting itself,
+among the first four of its ranking. The benchmark reports the mean, which is 4 at best.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NAME = r"ukbench\d{5}"
 
 
 def ukbench(folder: str | os.PathLike[str]) -> Dataset:
-    """UKBench, in the files as published.
+    """Loads UKBench from its published files.
 
     Args:
-      folder: holds ``ukbench00000.jpg`` …, in sub-folders or not: each four in a row, from a multiple of four on, show
-        one object. The archive has small copies of the same names beside ``full``; it is this folder that is meant.
+      folder: holds ``ukbench00000.jpg`` …, in sub-folders or not; every four in a row, from a multiple of four on, show
+        one object. In the archive this is the folder ``full``; beside it are small copies with the same names.
 
     Raises:
       ConfigError: images are missing.

@@ -1,7 +1,7 @@
-"""The encoder as graph functions from encoded images to descriptors: what an exported model answers to.
+"""The graph functions of an exported model, one for each signature: from encoded images to descriptors.
 
-A request is taken in windows of a few images. Those of a window are decoded in parallel; images of one size go through
-the network together, and the results are scattered back to the rows that they belong to.
+A request is worked off in windows of a few images. The images of a window are decoded in parallel; those of one size go
+through the network together, and their results are written to the rows that they belong to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.features import batch_size, output_shapes
-from tfvlad.encoding.layers import LocalFeatures
+from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.images.loading import image_loader
 
 Tensor = Any
@@ -23,14 +23,19 @@ Rows = dict[str, Tensor]  # by output, each with one row per image
 
 
 class Served(tf.Module):  # type: ignore[misc]
-    """What a SavedModel of an encoder holds: its weights, and a function for each signature.
+    """The contents of an encoder's SavedModel: its weights, and a function for each signature.
+
+    Args:
+      encoder: what is exported.
+      label: what the encoder calls itself in the answer of ``info``.
+      name: of the signature that no other encoder has.
+      xla: whether to compile the network with XLA.
 
     Attributes:
-      functions: by the name of their signature; see `tfvlad.serving.saved_model.saved_model`.
+      functions: the functions by the names of their signatures; see `tfvlad.serving.saved_model.saved_model`.
     """
 
     def __init__(self, encoder: Encoder, label: str, name: str, xla: bool = False) -> None:
-        """Makes the functions of an encoder, which calls itself `label`; `name` is a signature's that only it has."""
         super().__init__(name="tfvlad")
         config, backbone = encoder.config, encoder.backbone
         side = config.image_size
@@ -142,7 +147,10 @@ class Served(tf.Module):  # type: ignore[misc]
 
 
 def _smallest(model: keras.Model, side: int) -> tuple[int, int]:
-    """The lowest and the narrowest image, in pixels, that have a local feature where the other side is `side`."""
+    """The smallest height and the smallest width, in pixels, with which an image has a local feature.
+
+    Each is found with the other side at `side` pixels.
+    """
     sides = range(1, side + 1)
 
     def has_cells(height: int, width: int) -> bool:

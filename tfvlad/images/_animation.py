@@ -1,7 +1,7 @@
-"""The first frame of an animation as an image file of its own, inside a TensorFlow graph: GIF and WebP.
+"""Cuts the first frame out of an animated GIF or WebP, as an image file of its own, inside a TensorFlow graph.
 
 TensorFlow's GIF decoder unpacks every frame before it gives the first, whatever memory that takes; its WebP decoder
-(2.21) writes beyond its buffer where it is asked for the first frame of several. Neither ever sees a second frame here.
+(2.21) writes beyond its buffer where it is asked for the first frame of several. So both are given one frame only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.headers import MOST_BLOCKS, bytes_at, little_endian
+from tfvlad.images._headers import MOST_BLOCKS, bytes_at, little_endian
 
 Tensor = Any
 
@@ -21,7 +21,8 @@ def gif_frame(data: Tensor) -> tuple[Tensor, Tensor]:
     """Finds the first image of a GIF (GIF89a specification, sections 15 to 23).
 
     Returns:
-      () int64 positions of its descriptor and of what follows its last block. An image that is not whole ends at 0.
+      Two positions, () int64: where the image's descriptor starts, and where its last block ends. The second is 0 where
+      the image is incomplete.
     """
     length = tf.cast(tf.strings.length(data), tf.int64)
 
@@ -40,9 +41,14 @@ def gif_frame(data: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def still_gif(data: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """A GIF that ends behind its first image, which `gif_frame` found.
+    """Cuts a GIF off after its first image.
 
-    The image is moved to the corner: TensorFlow's canvas is only as large as the image, which an offset would cut.
+    The image is moved to the corner, because TensorFlow's canvas is only as large as the image: an offset would cut it.
+
+    Args:
+      data: () string, the file's bytes.
+      start: () int64, from `gif_frame`.
+      end: () int64, likewise.
     """
     before = tf.strings.substr(data, tf.zeros_like(start), start + 1)
     behind = tf.strings.substr(data, start + 5, end - start - 5)
@@ -50,12 +56,12 @@ def still_gif(data: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def still_webp(data: Tensor) -> Tensor:
-    """The first frame of an animated WebP, without its place on the canvas; other WebPs as they are.
+    """Makes a still WebP of an animated one's first frame, without its offset; a still WebP is returned unchanged.
 
     Layout: https://developers.google.com/speed/webp/docs/riff_container, "Extended File Format" and "Animation".
 
     Raises:
-      tf.errors.InvalidArgumentError: when run, for an animation without a frame that holds a still image.
+      tf.errors.InvalidArgumentError: when the graph runs, for an animation whose first frame is no still image.
     """
     extended = tf.equal(tf.strings.substr(data, 12, 4), b"VP8X")
     flags = bytes_at(data, 20, 1)[0]
@@ -93,9 +99,10 @@ def _palette_size(flags: Tensor) -> Tensor:
 
 
 def _behind_sub_blocks(data: Tensor, position: Tensor, length: Tensor) -> Tensor:
-    """Where a GIF's sub-blocks end: each has its size before it, the last is empty.
+    """Finds the position after a GIF's sub-blocks. Each has its size before it, and the last one is empty.
 
-    Encoders write blocks of one size, which are taken in one step; what is left after `MOST_BLOCKS` steps is damage.
+    Encoders write most sub-blocks with the same size, so a run of equal ones is skipped in one step. A file that needs
+    more than `MOST_BLOCKS` steps counts as damaged.
     """
 
     def is_block(position: Tensor) -> Tensor:

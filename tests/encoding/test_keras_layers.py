@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 
-from tfvlad.encoding.layers import VLAD, LocalFeatures, Whitening
+from tfvlad.encoding.keras_layers import VLAD, LocalFeatures, Whitening
 from tfvlad_kernels import encode_vlad
 
 

@@ -1,4 +1,4 @@
-"""One question to a model server and its answer, over gRPC or REST.
+"""Asks a model server for one prediction, over gRPC or REST.
 
 https://www.tensorflow.org/tfx/serving/api_rest; for gRPC, `PredictionService` in tensorflow_serving/apis.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.errors import ConfigError, ServingError
-from tfvlad.serving.protos import predict_outputs, predict_request
+from tfvlad.serving._protos import predict_outputs, predict_request
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -28,19 +28,19 @@ _LONGEST_REASON = 300  # characters of what a server said
 
 
 class UnavailableError(ServingError):
-    """Nothing answers, or it says that it cannot at the moment: the only failure that is worth another try."""
+    """The server does not answer, or says that it cannot at the moment. Only this failure is worth another try."""
 
 
 class Transport(Protocol):
-    """A way to ask one model."""
+    """A connection to one model on a server."""
 
     def predict(self, signature: str, inputs: Arrays, timeout: float) -> dict[str, npt.NDArray[Any]]:
-        """Asks once.
+        """Asks for one prediction, once.
 
         Args:
-          signature: which function of the model.
-          inputs: by name; bytes as dtype object.
-          timeout: seconds until the answer must be there.
+          signature: the name of the model's function.
+          inputs: arrays by name; bytes have dtype object.
+          timeout: seconds within which the answer must come.
 
         Raises:
           UnavailableError, ServingError: there is no answer.
@@ -48,15 +48,15 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         ...
 
 
 def transport(url: str) -> Transport:
-    """The transport for a model's URL.
+    """Makes the transport for a model's URL.
 
     Raises:
-      ConfigError: it has another form.
+      ConfigError: the URL has another form than a served model's.
     """
     parts = urllib.parse.urlsplit(url)
     path, _, version = parts.path.strip("/").partition("/versions/")
@@ -69,12 +69,12 @@ def transport(url: str) -> Transport:
 
 
 class GrpcTransport:
-    """Over gRPC, uncompressed: images are compressed already."""
+    """Asks over gRPC, without compression, as images are compressed already."""
 
     def __init__(self, server: str, model: str, version: int | None) -> None:
         options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
         self._server, self._model, self._version = server, model, version
-        # What is tried again, and when, is `RemoteEncoder`'s to say.
+        # `RemoteEncoder` decides what is tried again, and when.
         self._channel = grpc.insecure_channel(server, options=[*options, ("grpc.enable_retries", 0)])
         self._ask = self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 
@@ -92,7 +92,7 @@ class GrpcTransport:
 
 
 class RestTransport:
-    """Over REST, in its columnar form."""
+    """Asks over REST, in its columnar form."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -124,7 +124,7 @@ class RestTransport:
             raise ServingError(f"{self._url}: the answer is not that of TensorFlow Serving") from None
 
     def close(self) -> None:
-        """Every request has its own connection."""
+        """Does nothing, as every request has its own connection."""
 
 
 def _short(text: str | None) -> str:

@@ -1,4 +1,7 @@
-"""How many pixels an image's header announces, inside a TensorFlow graph: checked before a decoder allocates them."""
+"""The headers of image files, read inside a TensorFlow graph: which format it is, and how many pixels are announced.
+
+The number of pixels is checked before a decoder allocates memory for them.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,53 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.headers import big_endian, bytes_at, little_endian
-
 Tensor = Any
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+
+# A walk through the blocks of a file takes so many steps at most. Real files need far fewer; a file that was made of
+# tiny blocks on purpose must not take a minute.
+MOST_BLOCKS = 4096
+
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+
+
+def image_format(data: Tensor) -> Tensor:
+    """Recognises an image by its first bytes, whatever its file is called.
+
+    Args:
+      data: () string, the file's bytes.
+
+    Returns:
+      () int32, the position in `FORMATS`; their number for anything else.
+    """
+    head = tf.strings.join([tf.strings.substr(data, 0, 12), b"\0" * 12])
+    matches = [tf.equal(tf.strings.substr(head, 0, len(magic)), magic) for magic in _MAGIC]
+    matches.append(tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(tf.strings.substr(head, 8, 4), b"WEBP"))
+    return tf.argmax(tf.stack([*matches, True]), output_type=tf.int32)
+
+
+def bytes_at(data: Tensor, position: Tensor | int, count: Tensor | int) -> Tensor:
+    """Bytes of a string as numbers, (count,) int64; what lies beyond the end reads as zero."""
+    length = tf.cast(tf.strings.length(data), tf.int64)
+    start = tf.clip_by_value(tf.cast(position, tf.int64), 0, length)
+    count = tf.cast(count, tf.int64)
+    found = tf.cast(tf.io.decode_raw(tf.strings.substr(data, start, count), tf.uint8), tf.int64)
+    return tf.pad(found, [[0, count - tf.size(found, tf.int64)]])
+
+
+def little_endian(digits: Tensor) -> Tensor:
+    """(N,) int64 bytes, least significant first -> () int64."""
+    return tf.reduce_sum(tf.bitwise.left_shift(digits, 8 * tf.range(tf.size(digits, tf.int64))))
+
+
+def big_endian(digits: Tensor) -> Tensor:
+    """(N,) int64 bytes, most significant first -> () int64."""
+    return little_endian(tf.reverse(digits, [0]))
 
 
 def require_pixels(width: Tensor, height: Tensor, max_pixels: int) -> Tensor:
-    """Refuses images of no pixels and of too many.
+    """Refuses an image that has no pixels, or too many.
 
     Args:
       width: () int64, pixels.
@@ -20,10 +63,10 @@ def require_pixels(width: Tensor, height: Tensor, max_pixels: int) -> Tensor:
       max_pixels: the most that are decoded.
 
     Returns:
-      An operation that a decoder is to depend on.
+      An operation that the decoder must have as a control dependency.
 
     Raises:
-      tf.errors.InvalidArgumentError: when run; the assertion's text is the reason.
+      tf.errors.InvalidArgumentError: when the graph runs; the text of the assertion is the reason.
     """
     shape = tf.strings.join([tf.strings.as_string(width), "x", tf.strings.as_string(height), " pixels"])
     is_empty = (width < 1) | (height < 1)
@@ -62,7 +105,7 @@ def bmp_dimensions(data: Tensor) -> tuple[Tensor, Tensor]:
 def webp_dimensions(data: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height, () int64, of a still WebP: RFC 9649 for VP8X and VP8L, RFC 6386 section 9.1 for VP8.
 
-    Of a VP8X file, those of the canvas, which libwebp compares with the image's own before it decodes.
+    For a VP8X file they are the sides of the canvas. Before it decodes, libwebp checks that the image has the same.
     """
     kind, numbers = tf.strings.substr(data, 12, 4), bytes_at(data, 20, 10)
     lossless = little_endian(numbers[1:5])

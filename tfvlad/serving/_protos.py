@@ -1,4 +1,4 @@
-"""The protocol of TensorFlow Serving, as far as it is used here, without its package.
+"""The messages of TensorFlow Serving that are used here, declared without TensorFlow Serving's package.
 
 The messages are those of tensorflow_serving/apis (`model.proto`, `predict.proto`, `prediction_log.proto`); the tensors
 in them are kept as their bytes, which protobuf encodes alike.
@@ -60,13 +60,13 @@ _MESSAGES = _messages()
 def predict_request(
     model: str, signature: str, inputs: Mapping[str, npt.NDArray[Any]], version: int | None = None
 ) -> bytes:
-    """A serialised `tensorflow.serving.PredictRequest`.
+    """Makes a serialised `tensorflow.serving.PredictRequest`.
 
     Args:
-      model: its name on the server.
-      signature: which of its functions.
-      inputs: arrays by name; bytes as dtype object.
-      version: of the model; None leaves the choice to the server.
+      model: the model's name on the server.
+      signature: the name of one of its functions.
+      inputs: arrays by name; bytes have dtype object.
+      version: the model's version; None leaves the choice to the server.
     """
     request = _MESSAGES["PredictRequest"]()
     request.model_spec.name, request.model_spec.signature_name = model, signature
@@ -79,10 +79,10 @@ def predict_request(
 
 
 def predict_outputs(response: bytes) -> dict[str, npt.NDArray[Any]]:
-    """The arrays, by name, of a serialised `tensorflow.serving.PredictResponse`.
+    """Reads the arrays, by name, in a serialised `tensorflow.serving.PredictResponse`.
 
     Raises:
-      google.protobuf.message.DecodeError: it is none.
+      google.protobuf.message.DecodeError: the bytes are not such a message.
     """
     outputs = _MESSAGES["PredictResponse"].FromString(response).outputs
     return {
@@ -91,7 +91,7 @@ def predict_outputs(response: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def prediction_log(request: bytes) -> bytes:
-    """A serialised `tensorflow.serving.PredictionLog` of one request, as a warm-up file holds it."""
+    """Makes a serialised `tensorflow.serving.PredictionLog` of one request, as a warm-up file holds it."""
     log = _MESSAGES["PredictionLog"]()
     log.predict_log.request.MergeFromString(request)
     return bytes(log.SerializeToString())

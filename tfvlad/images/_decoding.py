@@ -1,4 +1,4 @@
-"""Encoded images -> RGB pixels, inside a TensorFlow graph: JPEG, PNG, GIF, BMP and WebP."""
+"""Decodes images into RGB pixels inside a TensorFlow graph: JPEG, PNG, GIF, BMP and WebP."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.animation import gif_frame, still_gif, still_webp
-from tfvlad.images.dimensions import (
+from tfvlad.images._animation import gif_frame, still_gif, still_webp
+from tfvlad.images._headers import (
     bmp_dimensions,
+    bytes_at,
     gif_dimensions,
+    image_format,
     jpeg_dimensions,
+    little_endian,
     png_dimensions,
     require_pixels,
     webp_dimensions,
 )
-from tfvlad.images.fallible import attempt
-from tfvlad.images.headers import bytes_at, image_format, little_endian
 
 Tensor = Any
 
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
 _MOST_SCANS = 100  # of an image of max_pixels; progressive JPEGs have about ten, and smaller ones may have more
-_STRIP = 2**20  # pixels; what is computed in floats at a time
+_STRIP = 2**20  # pixels that are converted to floats at a time
 
 
 def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tensor:
@@ -36,8 +37,8 @@ def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tenso
 
     Args:
       data: () string, the file's bytes.
-      at_least: pixels; what the image will be resized to, so a JPEG's reduction stops before it.
-      stretch: whether both sides, or only the longest, must keep `at_least` pixels.
+      at_least: pixels that the image will be resized to; a JPEG is not reduced below that.
+      stretch: whether both sides must keep `at_least` pixels, or only the longest one.
       max_pixels: an image whose header announces more is refused before anything is allocated for it.
 
     Returns:
@@ -55,11 +56,11 @@ def try_decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> t
     """Decodes one image like `decode`, without failing.
 
     Returns:
-      (H, W, 3) uint8, a single black pixel where `decode` would raise; and () bool, whether it would not.
+      (H, W, 3) uint8, a single black pixel where `decode` would raise; and () bool, False in that case.
     """
     black = tf.zeros((1, 1, 3), tf.uint8)
     decoders = _decoders(at_least, stretch, max_pixels)
-    # One attempt for each format, behind the choice: what is attempted should be small.
+    # Each format has an attempt of its own, inside the choice of the format: `attempt` should hold few operations.
     attempts = [functools.partial(attempt, decoder, data, black) for decoder in decoders]
     pixels, succeeded = tf.switch_case(image_format(data), attempts)
     return tf.ensure_shape(pixels, (None, None, 3)), succeeded
@@ -139,7 +140,7 @@ def _decode_gif(data: Tensor, max_pixels: int) -> Tensor:
 
 
 def _decode_bmp(data: Tensor, max_pixels: int) -> Tensor:
-    """TensorFlow reads a palette's indices as grey and takes unused bytes for alpha: both are mended here."""
+    """Decodes a BMP. TensorFlow takes a palette's indices for greys, and unused bytes for alpha: both are corrected."""
     header_size = little_endian(bytes_at(data, 14, 4))
     bits = little_endian(bytes_at(data, 28, 2))
     compression = little_endian(bytes_at(data, 30, 4))
@@ -177,3 +178,36 @@ def _decode_webp(data: Tensor, max_pixels: int) -> Tensor:
 def _refuse(data: Tensor) -> Tensor:
     with tf.control_dependencies([tf.debugging.Assert(False, ["not a JPEG, PNG, GIF, BMP or WebP image"])]):
         return tf.zeros((1, 1, 3), tf.uint8)
+
+
+def attempt(function: Callable[[Tensor], Tensor], argument: Tensor, otherwise: Tensor) -> tuple[Tensor, Tensor]:
+    """Calls a function inside a graph, and gives a replacement where the function's result cannot be computed.
+
+    A graph has no other way to catch an error and to go on.
+
+    A `tf.data` pipeline of one element drops the element on failure, and a second element takes its place. Such a
+    pipeline costs half a millisecond where it is read as a single element, and ten times as much through an iterator.
+    The function's operations are instantiated anew at each call, so there should be few of them.
+
+    Args:
+      function: graph operations.
+      argument: what it is called with.
+      otherwise: the replacement, of the same dtype; it may have another shape.
+
+    Returns:
+      The function's result or the replacement, and () bool, which is True for the former.
+    """
+
+    def run(argument: Tensor) -> tuple[Tensor, Tensor]:
+        result = tf.data.Dataset.from_tensors(argument).map(lambda given: (function(given), True)).ignore_errors()
+        replacement = tf.data.Dataset.from_tensors((otherwise, False))
+        found: tuple[Tensor, Tensor] = result.concatenate(replacement).take(1).get_single_element()
+        return found
+
+    traced = tf.function(run, input_signature=[tf.TensorSpec.from_tensor(argument)]).get_concrete_function()
+    # TensorFlow counts every reader of datasets as stateful, and runs one at a time. This one has no state: it is
+    # called as stateless, so that several run at once.
+    arguments = [argument, *traced.captured_inputs]
+    outputs = tf.raw_ops.PartitionedCall(args=arguments, Tout=[output.dtype for output in traced.outputs], f=traced)
+    result, succeeded = (tf.ensure_shape(*pair) for pair in zip(outputs, traced.output_shapes, strict=True))
+    return result, succeeded

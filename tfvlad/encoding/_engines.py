@@ -7,9 +7,8 @@ results, as aggregation and whitening are in one graph with the network.
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -18,16 +17,14 @@ import tensorflow as tf
 
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.features import NOT_FINITE, FeatureBatch, FeatureExtractor
-from tfvlad.encoding.layers import Whitening as WhiteningLayer
+from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ImageError
-from tfvlad.images.batching import ImageBatch, Rejected
+from tfvlad.images.batching import ImageBatch, Rejected, overlapped
 from tfvlad.images.loading import Source
 
 Floats = npt.NDArray[np.float32]
 Rows: TypeAlias = dict[int, Floats | ImageError]  # by the image's position in the input
-T = TypeVar("T")
-U = TypeVar("U")
 
 AGGREGATED = "aggregated"  # the extractor's head that the aggregation goes on with
 
@@ -36,13 +33,18 @@ class Engine(Protocol):
     """A way to run an encoder.
 
     Attributes:
-      stages: its steps by name, each of which takes what the one before gives; the first takes (B, h, w, 3) float32.
+      stages: the steps by name. The first takes (B, h, w, 3) float32 images, every other one the result of the step
+        before it.
     """
 
     stages: dict[str, Callable[[Any], Any]]
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
-        """Encodes images as they come, a window at a time; the positions of one come before those of the next."""
+        """Encodes images as they come, one window of images after the other, in the order of the input.
+
+        Yields:
+          For each window, the descriptor or the error of each image, by the image's position in the input.
+        """
 
 
 class KernelEngine:
@@ -103,7 +105,7 @@ class GraphEngine:
         yield from overlapped(map(self._launch, self._extractor.batches(sources)), _fetch)
 
     def _launch(self, window: list[ImageBatch | Rejected]) -> list[tuple[ImageBatch, Any] | Rejected]:
-        """Gives the device its work, and does not wait for it."""
+        """Starts the work of the device, without waiting for the results."""
         return [(batch, self._run(batch.images)) if isinstance(batch, ImageBatch) else batch for batch in window]
 
 
@@ -129,16 +131,3 @@ def _fetch(window: list[tuple[ImageBatch, Any] | Rejected]) -> Rows:
             good = np.isfinite(descriptor).all()
             rows[position] = descriptor if good else ImageError(name, NOT_FINITE)
     return rows
-
-
-def overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
-    """Yields `work` of each window, which is done in another thread while the next window is being made."""
-    with concurrent.futures.ThreadPoolExecutor(1, "tfvlad-encode") as pool:
-        before: concurrent.futures.Future[U] | None = None
-        for window in windows:
-            following = pool.submit(work, window)
-            if before is not None:
-                yield before.result()
-            before = following
-        if before is not None:
-            yield before.result()

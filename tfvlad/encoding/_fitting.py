@@ -9,9 +9,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig
+from tfvlad.encoding._engines import AGGREGATED
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.codebook import FeatureSample, fit_codebook, images_to_sample
-from tfvlad.encoding.engines import AGGREGATED
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.encoding.whitening import Whitening, check_dim, fit_whitening
 from tfvlad.errors import ConfigError, ImageError
@@ -20,7 +20,7 @@ from tfvlad.images.loading import Source
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
 
-_KEPT_BYTES = 1 << 30  # of local features, kept so that these images need not pass the network again
+_KEPT_BYTES = 1 << 30  # of local features that are kept, so that their images need not pass the network again
 _KEPT_BATCH = 16
 
 

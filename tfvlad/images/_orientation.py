@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images.headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
+from tfvlad.images._headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
 
 Tensor = Any
 
@@ -57,12 +57,12 @@ def turn_upright(image: Tensor, orientation: Tensor) -> Tensor:
 
 
 def _find_nothing(data: Tensor) -> Tensor:
-    """For the formats that carry no EXIF."""
+    """Finds nothing, for the formats that carry no EXIF."""
     return tf.constant(_NOT_FOUND, tf.int64)
 
 
 def _find_in_jpeg(data: Tensor) -> Tensor:
-    """Start of the TIFF block in the APP1 segment, () int64."""
+    """Finds the TIFF block in the APP1 segment: its position, () int64."""
 
     def step(position: Tensor) -> tuple[Tensor, Tensor]:
         head = bytes_at(data, position, 10)
@@ -75,7 +75,7 @@ def _find_in_jpeg(data: Tensor) -> Tensor:
 
 
 def _find_in_png(data: Tensor) -> Tensor:
-    """Start of the TIFF block in the eXIf chunk, () int64."""
+    """Finds the TIFF block in the eXIf chunk: its position, () int64."""
 
     def step(position: Tensor) -> tuple[Tensor, Tensor]:
         head = bytes_at(data, position, 8)
@@ -86,7 +86,7 @@ def _find_in_png(data: Tensor) -> Tensor:
 
 
 def _find_in_webp(data: Tensor) -> Tensor:
-    """Start of the TIFF block in the EXIF chunk, () int64; some writers put JPEG's ``Exif\\0\\0`` before it."""
+    """Finds the TIFF block in the EXIF chunk: its position, () int64. Some writers put ``Exif\\0\\0`` there first."""
 
     def step(position: Tensor) -> tuple[Tensor, Tensor]:
         head = bytes_at(data, position, 14)
@@ -101,13 +101,13 @@ def _find_in_webp(data: Tensor) -> Tensor:
 def _advance(
     position: Tensor, length: Tensor, tiff_at: Tensor | int, found: Tensor, goes_on: Tensor | bool = True
 ) -> tuple[Tensor, Tensor]:
-    """One step of `_walk`: where the next block starts (-1: stop), and where the TIFF block starts (-1: not yet)."""
+    """Makes one step of `_walk`: the next block's position (-1: stop), and that of the TIFF block (-1: unknown)."""
     following = tf.where(goes_on & ~found, position + tf.cast(length, tf.int64), _NOT_FOUND)
     return following, tf.where(found, position + tf.cast(tiff_at, tf.int64), _NOT_FOUND)
 
 
 def _walk(data: Tensor, start: int, step: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Goes from block to block of a file, `MOST_BLOCKS` at most."""
+    """Goes from block to block of a file, over `MOST_BLOCKS` at most, until `step` finds the TIFF block."""
     length = tf.cast(tf.strings.length(data), tf.int64)
     _, tiff = tf.while_loop(
         lambda position, tiff: (tiff < 0) & (position >= 0) & (position < length),
