@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
-from tfvlad.sweep.output import claimed
+from tfvlad.sweep.output_folder import claimed
 
 WRITTEN = {"tfvlad-sweep.txt", "cells", "writer.lock", "results.csv", "results.json", "report.html"}
 
@@ -96,14 +96,14 @@ def test_a_killed_sweep_goes_on_and_gives_the_same(
     code = f"""
 import os, signal
 from tfvlad.commands._main import run
-from tfvlad.sweep import size
-judge_dims, seen = size.judge_dims, []
+from tfvlad.sweep import _one_size
+judge_dims, seen = _one_size.judge_dims, []
 def judge(*arguments):
     seen.append(0)
     if len(seen) == 6:  # the second at the second size
         os.kill(os.getpid(), signal.SIGKILL)
     return judge_dims(*arguments)
-size.judge_dims = judge
+_one_size.judge_dims = judge
 run({[*line, f"--output={tmp_path}/killed"]!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=300)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad import EncoderConfig
-from tfvlad.sweep.results import Cell, Encoding, Quality, Setting, Study
+from tfvlad.sweep.grid import Encoding, Setting
+from tfvlad.sweep.study import Cell, Quality, Study
 
 NAN = float("nan")
 

@@ -1,54 +1,94 @@
-"""Finished cells on disk, so that nothing is computed twice: one JSON file each, named by all that shapes it."""
+"""Finished cells on disk: one JSON file each, under a name made of everything that shapes the cell (see ``_keys``)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tfvlad.errors import ArtifactError
+from tfvlad.evaluation.datasets import Query
 from tfvlad.storage.json_files import or_null, read_json, write_json
-from tfvlad.sweep.results import Cell, Quality, Setting
+from tfvlad.sweep._keys import Keys
+from tfvlad.sweep._plan import SizePlan, SweepTask
+from tfvlad.sweep.grid import DescriptorKind, Setting
+from tfvlad.sweep.output_folder import CELLS
+from tfvlad.sweep.study import SHOWN, Cell, Quality
+
+Failures = dict[Query, str]  # image, or part of one -> why it cannot be used
 
 
-class CellCache:
-    """The folder of finished cells."""
+class FinishedCells:
+    """The cells at one image size, as far as they are finished.
 
-    def __init__(self, folder: str) -> None:
-        """Takes the folder, which need not be there yet."""
-        self._folder = folder
+    Attributes:
+      size_key: the name of what all settings at this size share.
+      missing: kind of descriptor -> numbers of dimensions that are possible and whose cells were not finished when
+        this object was made.
+    """
 
-    def get(self, key: str) -> Cell | None:
-        """A finished cell, or None."""
-        stored = self.get_json(key)
-        return None if stored is None else from_json(stored)
+    def __init__(self, task: SweepTask, plan: SizePlan) -> None:
+        """Looks up which cells are finished."""
+        self._task = task
+        self._plan = plan
+        self._keys = Keys(task, plan)
+        self._folder = os.path.join(task.folder, CELLS)
+        self.size_key = self._keys.size
+        self.missing = {kind: dims for kind in plan.kinds if (dims := self._missing(kind))}
 
-    def put(self, key: str, cell: Cell) -> None:
-        """Keeps a cell, whole or not at all."""
-        self.put_json(key, as_json(cell))
+    def all(self) -> Iterator[Cell]:
+        """The cells of all settings, once everything that was missing is finished.
 
-    def get_json(self, key: str) -> Any:
-        """Anything else that was kept under a key; None where nothing is, or nothing that can be read."""
-        return read_json(self._path(key))
+        Raises:
+          ArtifactError: somebody has deleted a finished cell.
+        """
+        for kind in self._plan.kinds:
+            for dim in self._task.grid.dims:
+                why = self._plan.why_not(kind, dim)
+                cell = self.impossible(kind, dim, why) if why else self._get(kind, dim)
+                if cell is None:
+                    raise ArtifactError(self._task.folder, "finished cells have been taken away; start again")
+                yield cell
 
-    def put_json(self, key: str, value: Any) -> None:
-        """Keeps anything else."""
-        write_json(self._path(key), value)
+    def put(self, kind: DescriptorKind, dim: int, cell: Cell) -> None:
+        """Stores a finished cell, whole or not at all."""
+        write_json(self._path(self._keys.cell(kind, dim)), cell_to_json(cell))
+
+    def impossible(self, kind: DescriptorKind, dim: int, why: str) -> Cell:
+        """Makes the cell of a setting that is not possible."""
+        nothing = np.full((len(self._task.dataset.queries), SHOWN), -1, np.int64)
+        return Cell(kind.setting(self._plan.image_size, dim), {}, 0, 0, 0.0, 0.0, nothing, why)
+
+    def failures(self) -> Failures:
+        """The images that could not be used at this size, in this sweep or in an earlier one with the same images."""
+        stored = read_json(self._failures_path()) or []
+        return {Query(path, box and tuple(box)): why for path, box, why in stored}
+
+    def add_failures(self, failures: Failures) -> None:
+        """Stores failures, for later sweeps that find all cells finished and so do not read the images again."""
+        known = self.failures() | failures
+        write_json(self._failures_path(), [[*image, reason] for image, reason in known.items()])
+
+    def _missing(self, kind: DescriptorKind) -> list[int]:
+        dims = [dim for dim in self._task.grid.dims if not self._plan.why_not(kind, dim)]
+        return [dim for dim in dims if self._get(kind, dim) is None]
+
+    def _get(self, kind: DescriptorKind, dim: int) -> Cell | None:
+        stored = read_json(self._path(self._keys.cell(kind, dim)))
+        return None if stored is None else cell_from_json(stored)
+
+    def _failures_path(self) -> str:
+        return self._path(f"failed-{self.size_key}")
 
     def _path(self, key: str) -> str:
         return os.path.join(self._folder, f"{key}.json")
 
 
-def digest(value: Any) -> str:
-    """A name for whatever can be written as JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def as_json(cell: Cell) -> dict[str, Any]:
-    """A cell in JSON's own terms: null for NaN."""
+def cell_to_json(cell: Cell) -> dict[str, Any]:
+    """A cell as values that JSON knows: NaN becomes null."""
     return {
         **vars(cell),
         "setting": vars(cell.setting),
@@ -65,8 +105,8 @@ def as_json(cell: Cell) -> dict[str, Any]:
     }
 
 
-def from_json(stored: dict[str, Any]) -> Cell:
-    """The cell that `as_json` wrote."""
+def cell_from_json(stored: Mapping[str, Any]) -> Cell:
+    """The cell that `cell_to_json` was given."""
     qualities = {
         protocol: Quality(
             _or_nan(quality["score"]),

@@ -1,108 +1,116 @@
-"""A sweep at one image size: codebooks, descriptors, cells."""
+"""The work of a sweep at one image size: codebooks, then descriptors, then a cell for each setting."""
 
 from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvlad.config import EncoderConfig
+from tfvlad.encoding.layers import LocalFeatures
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.loading import image_loader
 from tfvlad.networks.machine import processor
-from tfvlad.sweep.cells import digest
-from tfvlad.sweep.codebooks import Codebooks
-from tfvlad.sweep.costs import milliseconds
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape
-from tfvlad.sweep.forecast import Forecast
-from tfvlad.sweep.judging import Judged, judge_dims
-from tfvlad.sweep.meter import Meter
-from tfvlad.sweep.passes import run_pass
-from tfvlad.sweep.plan import Stream
-from tfvlad.sweep.results import Cell
-from tfvlad.sweep.roles import Roles
-from tfvlad.sweep.scratch import Mapped, Progress, Scratch, scratch_folder
+from tfvlad.sweep._cells import Failures, FinishedCells
+from tfvlad.sweep._codebooks import Codebooks
+from tfvlad.sweep._forecast import Forecast, ProgressBar, codebook_seconds
+from tfvlad.sweep._judging import Judgement, judge_dims
+from tfvlad.sweep._keys import digest
+from tfvlad.sweep._plan import Roles, SizePlan, SweepTask
+from tfvlad.sweep._scratch import Mapped, PassProgress, Scratch, run_pass
+from tfvlad.sweep._whole_network import WholeNetwork, outputs_of
+from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape, pool
+from tfvlad.sweep.grid import DescriptorKind
+from tfvlad.sweep.output_folder import SCRATCH
+from tfvlad.sweep.study import Cell
 from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
-Failures = dict[Query, str]  # image, or part of one -> what is wrong with it
+Tensor = Any
+
+_TIMED_RUNS = 5
+_TIMED_SECONDS = 1.0  # after which a stage is not run again, its first run not counted
 
 
 class SizeSweep:
-    """Does the work at one image size."""
+    """Computes the cells at one image size that are not finished yet.
 
-    def __init__(self, forecast: Forecast, meter: Meter) -> None:
-        """Takes what is to be done, with how long each part takes, and who is told of what is done."""
-        self._work = workload = forecast.workload
-        self._task = workload.task
-        self._meter = meter
-        self._forecast = forecast
-        config, network = self._task.config, workload.limits.network
-        self._loader = image_loader(workload.limits.image_size, config.resize, network.preprocessing, config.max_pixels)
-        self._failures_key = f"failed-{workload.keys.size}"
+    Attributes:
+      forecast: what that takes.
+    """
 
-    def run(self) -> tuple[list[Cell], Failures]:
-        """Every cell, computed where it is not there yet, and the images that could not be used.
+    def __init__(self, task: SweepTask, plan: SizePlan) -> None:
+        """Looks up which cells are finished and forecasts the rest; no image is read yet."""
+        self._task = task
+        self._plan = plan
+        self._cells = FinishedCells(task, plan)
+        self.forecast = Forecast(task, plan, self._cells.missing)
+        config = task.config
+        self._loader = image_loader(plan.image_size, config.resize, plan.network.preprocessing, config.max_pixels)
+
+    def run(self, bar: ProgressBar) -> tuple[list[Cell], Failures]:
+        """Computes what is missing.
+
+        Returns:
+          All cells of this size, and the images that could not be used.
 
         Raises:
           ConfigError: no image can be used.
         """
-        if self._work.missing:
-            self._compute()
-        return list(self._work.cells()), self._failures()
+        if self._cells.missing:
+            self._compute(bar)
+        return list(self._cells.all()), self._cells.failures()
 
-    def _compute(self) -> None:
-        work, task = self._work, self._task
-        images, _ = task.described()  # depends on the grid, which the cells' names do not
-        key = digest([work.keys.size, images])
-        scratch = Scratch(scratch_folder(task.folder), key, list(work.missing), work.limits.streams)
-        books = Codebooks(scratch, task)
-        not_fitted = self._fit(scratch, books)
-        self._note({task.fit_on[position]: reason for position, reason in books.failures().items()})
-        for stream, why in not_fitted.items():
-            for dim in work.missing.get(stream, []):
-                work.put(stream, dim, work.impossible(stream, dim, why))
-        if fitted := [stream for stream in scratch.streams if stream not in not_fitted]:
-            self._describe_and_judge(scratch, books.failures(), fitted)
+    def _compute(self, bar: ProgressBar) -> None:
+        cells, task = self._cells, self._task
+        images, _ = task.images_and_roles()  # depends on the grid, which the names of the cells do not
+        key = digest([cells.size_key, images])
+        scratch = Scratch(os.path.join(task.folder, SCRATCH), key, list(cells.missing), self._plan.kinds)
+        codebooks = Codebooks(scratch, task)
+        not_fitted = self._fit(scratch, codebooks, bar)
+        cells.add_failures({task.fit_on[position]: reason for position, reason in codebooks.failures().items()})
+        for kind, why in not_fitted.items():
+            for dim in cells.missing.get(kind, []):
+                cells.put(kind, dim, cells.impossible(kind, dim, why))
+        if fitted := [kind for kind in scratch.kinds if kind not in not_fitted]:
+            self._encode_and_judge(scratch, codebooks.failures(), fitted, bar)
         scratch.delete()
 
-    def _failures(self) -> Failures:
-        failed = self._work.cache.get_json(self._failures_key) or []
-        return {Query(path, box and tuple(box)): why for path, box, why in failed}
-
-    def _note(self, failed: Failures) -> None:
-        """Keeps word of images that cannot be used, for a sweep that does not come to them as its cells are there."""
-        known = self._failures() | failed
-        self._work.cache.put_json(self._failures_key, [[*image, reason] for image, reason in known.items()])
-
-    def _fit(self, scratch: Scratch, books: Codebooks) -> dict[Stream, str]:
-        vlads = [stream for stream in scratch.streams if stream.encoding == "vlad"]
+    def _fit(self, scratch: Scratch, codebooks: Codebooks, bar: ProgressBar) -> dict[DescriptorKind, str]:
+        """Fits the codebooks; returns the VLADs that are not possible and why."""
+        vlads = [kind for kind in scratch.kinds if kind.encoding == "vlad"]
         if not vlads:
             return {}
-        layers = dict.fromkeys(stream.layer for stream in vlads)
-        self._at("codebooks")
-        self._meter.skip("images", books.progress.done * self._forecast.sampling)
-        for stream in filter(books.is_fitted, vlads):
-            self._meter.skip("codebooks", self._forecast.codebook(stream))
+        self._describe(bar, "codebooks")
+        bar.skip("images", codebooks.progress.done * self.forecast.sampling)
+        for kind in filter(codebooks.is_fitted, vlads):
+            bar.skip("codebooks", codebook_seconds(self._plan, kind))
 
-        def image_done(images: int) -> None:
-            self._meter.advance("images", images * self._forecast.sampling)
+        def image_done(number: int) -> None:
+            bar.advance("images", number * self.forecast.sampling)
 
-        def codebook_done(stream: Stream) -> None:
-            self._meter.advance("codebooks", self._forecast.codebook(stream))
+        def codebook_done(kind: DescriptorKind) -> None:
+            bar.advance("codebooks", codebook_seconds(self._plan, kind))
 
-        shapes = [self._work.limits.samples(layer) for layer in layers]
-        return books.fit(lambda: self._extractor(vlads), shapes, image_done, codebook_done)
+        shapes = [self._plan.sample_shape(layer) for layer in dict.fromkeys(kind.layer for kind in vlads)]
+        return codebooks.fit(lambda: self._extractor(vlads), shapes, image_done, codebook_done)
 
-    def _describe_and_judge(self, scratch: Scratch, failed: dict[int, str], fitted: list[Stream]) -> None:
-        work = self._work
-        codebooks = {stream: np.load(scratch.codebook(stream)) for stream in fitted if stream.encoding == "vlad"}
-        images, roles = self._task.described(failed)
-        progress = Progress(scratch.path("descriptors.json"))
-        shapes = [(len(images), work.limits.length(stream)) for stream in fitted]
+    def _encode_and_judge(
+        self, scratch: Scratch, failed: dict[int, str], fitted: list[DescriptorKind], bar: ProgressBar
+    ) -> None:
+        codebooks = {kind: np.load(scratch.codebook(kind)) for kind in fitted if kind.encoding == "vlad"}
+        images, roles = self._task.images_and_roles(failed)
+        progress = PassProgress(scratch.path("descriptors.json"))
+        shapes = [(len(images), self._plan.length(kind)) for kind in fitted]
         rows = dict(zip(fitted, scratch.arrays("rows", shapes), strict=True))
-        self._describe(images, progress, rows, codebooks)
-        self._note({images[row]: reason for row, reason in progress.failures.items()})
+        self._encode(images, progress, rows, codebooks, bar)
+        self._cells.add_failures({images[row]: reason for row, reason in progress.failures.items()})
         roles = roles.without(progress.failures)
         if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
             first = min(progress.failures)
@@ -111,67 +119,129 @@ class SizeSweep:
                 f"{progress.failures[first]}"
             )
         some_image = next(image for row, image in enumerate(images) if not image.box and row not in progress.failures)
-        wanted = [stream for stream in fitted if stream in work.missing]
-        costs = self._time(wanted, codebooks, some_image)
-        for stream in wanted:
-            self._judge(stream, rows[stream], roles, scratch, *costs[stream])
+        wanted = [kind for kind in fitted if kind in self._cells.missing]
+        costs = self._time(wanted, codebooks, some_image, bar)
+        for kind in wanted:
+            self._describe(bar, f"rankings of {kind.layer or 'the whole network'}")
+            self._judge(kind, rows[kind], roles, scratch, *costs[kind])
+            bar.advance("rankings", self.forecast.rankings[kind])
 
-    def _describe(
-        self, images: list[Query], progress: Progress, rows: dict[Stream, Mapped], codebooks: dict[Stream, Floats]
+    def _encode(
+        self,
+        images: list[Query],
+        progress: PassProgress,
+        rows: dict[DescriptorKind, Mapped],
+        codebooks: dict[DescriptorKind, Floats],
+        bar: ProgressBar,
     ) -> None:
-        """Fills the rows, one for each image."""
+        """Writes the full descriptors of each kind, a row for each image."""
         config = self._task.config
 
         def store(positions: list[int], batch: LayerBatch) -> None:
-            for stream, held in rows.items():
-                if stream in codebooks:
-                    features = batch.features[stream.layer]
-                    held[positions] = encode_vlad(features, codebooks[stream], config.intra_norm, config.power)
+            for kind, array in rows.items():
+                if kind in codebooks:
+                    features = batch.features[kind.layer]
+                    array[positions] = encode_vlad(features, codebooks[kind], config.intra_norm, config.power)
                 else:
-                    held[positions] = batch.pooled[stream.layer, stream.encoding]
+                    array[positions] = batch.pooled[kind.layer, kind.encoding]
 
         def image_done(number: int) -> None:
-            self._meter.advance("images", number * self._forecast.describing)
+            bar.advance("images", number * self.forecast.encoding)
 
-        self._at("descriptors")
-        self._meter.skip("images", progress.done * self._forecast.describing)
-        held = next(iter(rows.values()))
-        run_pass(self._extractor(list(rows)), images, progress, held, store, config.max_pixels, image_done)
+        self._describe(bar, "descriptors")
+        bar.skip("images", progress.done * self.forecast.encoding)
+        array = next(iter(rows.values()))
+        run_pass(self._extractor(list(rows)), images, progress, array, store, config.max_pixels, image_done)
 
-    def _extractor(self, wanted: list[Stream]) -> LayerExtractor:
-        return LayerExtractor(self._work.limits.network, self._loader, self._work.limits.image_size, wanted)
+    def _extractor(self, kinds: list[DescriptorKind]) -> LayerExtractor:
+        return LayerExtractor(self._plan.network, self._loader, self._plan.image_size, kinds)
 
     def _time(
-        self, wanted: list[Stream], codebooks: dict[Stream, Floats], image: Query
-    ) -> dict[Stream, tuple[float, float]]:
-        """Milliseconds per image of the network and of the encoding, on copies of an image."""
-        shapes = {stream.layer: self._work.limits.shapes[stream.layer] for stream in wanted}
-        number, _ = batch_shape(shapes.values(), self._work.limits.image_size)
+        self, kinds: list[DescriptorKind], codebooks: dict[DescriptorKind, Floats], image: Query, bar: ProgressBar
+    ) -> dict[DescriptorKind, tuple[float, float]]:
+        """Measures the milliseconds per image of network and encoding, on copies of one image."""
+        shapes = [self._plan.shapes[layer] for layer in dict.fromkeys(kind.layer for kind in kinds)]
+        number, _ = batch_shape(shapes, self._plan.image_size)
         batch = tf.repeat(self._loader.load(image.path)[tf.newaxis], number, axis=0)
-        costs: dict[Stream, tuple[float, float]] = {}
-        for layer in dict.fromkeys(stream.layer for stream in wanted):
-            self._at(f"time of {layer or 'the whole network'}")
-            of_layer = [stream for stream in wanted if stream.layer == layer]
-            costs |= milliseconds(self._work.limits.network, of_layer, batch, codebooks, self._task.config)
-            self._meter.advance("timings", self._forecast.timing(layer))
+        costs: dict[DescriptorKind, tuple[float, float]] = {}
+        for layer in dict.fromkeys(kind.layer for kind in kinds):
+            self._describe(bar, f"time of {layer or 'the whole network'}")
+            of_layer = [kind for kind in kinds if kind.layer == layer]
+            costs |= milliseconds(self._plan.network, of_layer, batch, codebooks, self._task.config)
+            bar.advance("timings", self.forecast.timings[layer])
         return costs
 
     def _judge(
-        self, stream: Stream, rows: Floats, roles: Roles, scratch: Scratch, network_ms: float, encoding_ms: float
+        self, kind: DescriptorKind, rows: Floats, roles: Roles, scratch: Scratch, network_ms: float, encoding_ms: float
     ) -> None:
-        self._at(f"rankings of {stream.layer or 'the whole network'}")
-        work, task = self._work, self._task
-        dims = work.missing[stream]
+        """Stores a cell for each number of dimensions as soon as it is judged."""
+        task, plan = self._task, self._plan
+        dims = self._cells.missing[kind]
         for dim, judged in judge_dims(rows, roles, task.dataset, dims, task.seed, scratch.temporary):
-            if isinstance(judged, Judged):
-                setting, length = stream.setting(work.limits.image_size, dim), dim or work.limits.length(stream)
-                ms = encoding_ms + judged.whitening_ms
-                size = work.limits.encoder_bytes(stream, dim)
-                cell = Cell(setting, judged.qualities, length, size, network_ms, ms, judged.top, processor=processor())
+            if isinstance(judged, Judgement):
+                cell = Cell(
+                    kind.setting(plan.image_size, dim),
+                    judged.qualities,
+                    dim or plan.length(kind),
+                    plan.encoder_bytes(kind, dim),
+                    network_ms,
+                    encoding_ms + judged.whitening_ms,
+                    judged.top,
+                    processor=processor(),
+                )
             else:
-                cell = work.impossible(stream, dim, judged)
-            work.put(stream, dim, cell)
-        self._meter.advance("rankings", self._forecast.ranking(stream))
+                cell = self._cells.impossible(kind, dim, judged)
+            self._cells.put(kind, dim, cell)
 
-    def _at(self, step: str) -> None:
-        self._meter.at(f"{self._work.limits.image_size} px, {step}")
+    def _describe(self, bar: ProgressBar, step: str) -> None:
+        bar.describe(f"{self._plan.image_size} px, {step}")
+
+
+def milliseconds(
+    network: WholeNetwork,
+    kinds: Sequence[DescriptorKind],
+    images: Tensor,
+    codebooks: Mapping[DescriptorKind, Floats],
+    config: EncoderConfig,
+) -> dict[DescriptorKind, tuple[float, float]]:
+    """Measures what an image takes on a batch in memory: the network up to a layer, and the encoding of its output.
+
+    Args:
+      network: the network.
+      kinds: descriptors of one layer; their whitening is not measured.
+      images: (B, H, W, 3) float32, prepared for the network.
+      codebooks: of the VLADs among them.
+      config: settings of the VLADs.
+
+    Returns:
+      Kind -> milliseconds per image of the network, and of the encoding.
+    """
+    model = network.cut([kinds[0].layer])
+    run = _graph_function(lambda images: outputs_of(model, images)[0], images)
+    output = run(images)
+
+    def encode(kind: DescriptorKind) -> Callable[[], Any]:
+        if kind.encoding != "vlad":
+            pooled = _graph_function(lambda output: pool(output, kind.encoding), output)
+            return lambda: np.asarray(pooled(output))
+        local, codebook = _graph_function(LocalFeatures(dtype="float32"), output), codebooks[kind]
+        return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
+
+    network_ms = _milliseconds(lambda: np.asarray(run(images)), len(images))
+    return {kind: (network_ms, _milliseconds(encode(kind), len(images))) for kind in kinds}
+
+
+def _graph_function(work: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """Traces for one shape; concrete, as TensorFlow warns of many traces that it believes it could reuse."""
+    return tf.function(work).get_concrete_function(tf.TensorSpec(example.shape, example.dtype))  # type: ignore[no-any-return]
+
+
+def _milliseconds(work: Callable[[], Any], images: int) -> float:
+    """The median milliseconds per image, after a first run that compiles."""
+    work()
+    times: list[float] = []
+    while len(times) < _TIMED_RUNS and sum(times) < _TIMED_SECONDS:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)) / images * 1e3

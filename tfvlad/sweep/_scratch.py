@@ -1,4 +1,8 @@
-"""Descriptors on disk while a sweep is at one image size, and how far it has come with them."""
+"""Unfinished work at one image size, kept on disk so that a sweep that was killed goes on where it was.
+
+`Scratch` is the folder with arrays and codebooks; `run_pass` fills its arrays from a stream of images, and
+`PassProgress` knows how many of the images are done.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +11,47 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.encoding.engines import overlapped
+from tfvlad.errors import ArtifactError, ConfigError, ImageError
+from tfvlad.evaluation.datasets import Query
+from tfvlad.evaluation.queries import query_source
+from tfvlad.images.loading import Source
 from tfvlad.storage.atomic import atomic_file
 from tfvlad.storage.json_files import read_json, write_json
-from tfvlad.sweep.plan import Stream
+from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
+from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]
 Mapped = np.memmap[Any, np.dtype[np.float32]]  # an array in a file, or a part of one
 
 _PLAN = "plan.json"
-_SAVE_EVERY = 10.0  # seconds of a pass: what a killed sweep has to do again of it, at most
+_SAVE_EVERY = 10.0  # seconds; a sweep that is killed has to repeat so much of a pass at most
 
 
 class Scratch:
-    """The folder of one image size.
+    """The folder of unfinished work at one image size.
 
     Attributes:
-      folder: where it is.
-      streams: the descriptors that are being made there.
+      folder: its path.
+      kinds: the kinds of descriptors that are computed there.
     """
 
-    def __init__(self, folder: str, key: str, streams: Sequence[Stream], known: Collection[Stream]) -> None:
-        """Goes on in the folder if it is of the same work and makes all of these; else clears it and starts anew.
+    def __init__(
+        self, folder: str, key: str, kinds: Sequence[DescriptorKind], known: Collection[DescriptorKind]
+    ) -> None:
+        """Goes on with what is in the folder if that is the same work and holds all these kinds; else starts anew.
 
         Args:
           folder: may be there already.
-          key: names everything that shapes the descriptors, and which image each row is of.
-          streams: those still needed.
-          known: those that can be made. What was begun with others among them cannot go on.
+          key: the name of everything that shapes the descriptors, and of which image each row is of.
+          kinds: the kinds that are still needed.
+          known: the kinds that can be computed. Work that was begun with others among them cannot go on.
 
         Raises:
           ConfigError: see `delete`.
@@ -48,28 +59,28 @@ class Scratch:
         self.folder = folder
         plan = read_json(self.path(_PLAN))
         if plan is not None and plan["key"] == key:
-            before = [Stream(*stream) for stream in plan["streams"]]
-            if set(streams) <= set(before) <= set(known):
-                self.streams = before
+            before = [DescriptorKind(*kind) for kind in plan["streams"]]
+            if set(kinds) <= set(before) <= set(known):
+                self.kinds = before
                 return
-        self.streams = list(streams)
+        self.kinds = list(kinds)
         self.delete()
-        write_json(self.path(_PLAN), {"key": key, "streams": self.streams})
+        write_json(self.path(_PLAN), {"key": key, "streams": self.kinds})
 
     def path(self, name: str) -> str:
-        """Of a file in the folder."""
+        """The path of a file in the folder."""
         return os.path.join(self.folder, name)
 
-    def codebook(self, stream: Stream) -> str:
-        """Path of the codebook of a VLAD, (K, C) float32 in NumPy's format."""
-        return self.path(f"codebook-{self.streams.index(stream)}.npy")
+    def codebook(self, kind: DescriptorKind) -> str:
+        """The path of the codebook of a VLAD, (K, C) float32 in NumPy's format."""
+        return self.path(f"codebook-{self.kinds.index(kind)}.npy")
 
     def arrays(self, name: str, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:
-        """Arrays in one file, of the same shapes each time; zeros at first.
+        """Maps arrays that lie in one file. They are zeros at first, and must have the same shapes each time.
 
         Raises:
           ConfigError: there is no space for them.
-          ArtifactError: the file that is there holds others.
+          ArtifactError: the file exists and has another size.
         """
         path = self.path(name)
         values = sum(map(math.prod, shapes))
@@ -83,7 +94,7 @@ class Scratch:
         return _split(np.memmap(path, np.float32, "r+", shape=(values,)), shapes)
 
     def temporary(self, shape: tuple[int, ...]) -> Floats:
-        """An array on disk that goes with its last user.
+        """Makes an array on disk that is deleted when nobody uses it any more.
 
         Raises:
           ConfigError: there is no space for it.
@@ -93,63 +104,115 @@ class Scratch:
             return np.memmap(file, np.float32, "r+", shape=shape)
 
     def remove(self, name: str) -> None:
-        """Removes a file, where it is there."""
+        """Deletes a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(name))
 
     def delete(self) -> None:
-        """Deletes all files, the plan last: by it the folder is known as a sweep's.
+        """Deletes all files and the folder. The plan goes last, as a folder with a plan is known to be a sweep's.
 
         Raises:
-          ConfigError: the folder holds files and no plan, and so is somebody else's.
+          ConfigError: the folder holds files but no plan, so that it belongs to somebody else.
         """
         names = sorted(os.listdir(self.folder), key=lambda name: name == _PLAN) if os.path.isdir(self.folder) else []
         if _PLAN in names:
             for name in names:
                 if not os.path.isdir(self.path(name)):
                     os.unlink(self.path(name))
-            with contextlib.suppress(OSError):  # a folder is not ours; NFS keeps the names of mapped files
+            with contextlib.suppress(OSError):  # sub-folders are not ours; NFS keeps the names of mapped files
                 os.rmdir(self.folder)
-        elif any(not name.startswith(".") for name in names):  # a file that was being written starts with one
+        elif any(not name.startswith(".") for name in names):  # files that are being written begin with a dot
             raise ConfigError(f"{self.folder} is no sweep's; give another output folder, or move it away")
 
 
-class Progress:
-    """How many of a pass's images are done, and which of them failed.
+class PassProgress:
+    """How many images of a pass are done, and which of them failed; saved from time to time.
 
     Attributes:
-      done: images of the input, from the first.
-      failures: position -> what is wrong with the image.
+      done: the number of images that are done, counted from the first.
+      failures: position -> why the image cannot be used.
     """
 
     def __init__(self, path: str) -> None:
-        """Takes up what was saved there."""
+        """Reads what was saved in this JSON file, if anything was."""
         saved = read_json(path) or {"done": 0, "failures": {}}
         self.done: int = saved["done"]
         self.failures = {int(position): reason for position, reason in saved["failures"].items()}
         self._path = path
         self._saved = time.monotonic()
 
-    def advance(self, done: int, held: Mapped) -> None:
-        """Notes that so many are done; from time to time it saves."""
+    def advance(self, done: int, array: Mapped) -> None:
+        """Notes that so many images are done, and saves if the last time was long ago."""
         self.done = done
         if time.monotonic() - self._saved >= _SAVE_EVERY:
-            self.save(held)
+            self.save(array)
 
-    def save(self, held: Mapped) -> None:
-        """Writes first what the file of an array holds, then how far that is."""
-        held.flush()
+    def save(self, array: Mapped) -> None:
+        """Writes the file that an array lies in to disk, and only then how many images are done."""
+        array.flush()
         write_json(self._path, {"done": self.done, "failures": self.failures})
         self._saved = time.monotonic()
 
 
-def scratch_folder(folder: str) -> str:
-    """Where in an output folder the work at one image size lies while it is done."""
-    return os.path.join(folder, "scratch")
+def run_pass(
+    extractor: LayerExtractor,
+    images: Sequence[Query],
+    progress: PassProgress,
+    array: Mapped,
+    store: Callable[[list[int], LayerBatch], None],
+    max_pixels: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Runs the network over the images that are not done yet; decoding, the network and `store` work at once.
+
+    Args:
+      extractor: runs the network.
+      images: all images of the pass.
+      progress: how many are done; failures are noted there.
+      array: an array in the file that `store` writes to.
+      store: takes the positions in `images` of a batch, and what the network gives for it.
+      max_pixels: see `tfvlad.EncoderConfig`.
+      advance: called with the number of images done since its last call.
+    """
+    first = progress.done
+    reasons: dict[int, str] = {}  # why boxes could not be cut out
+    stopped = False
+
+    def sources() -> Iterator[Source]:
+        for position, image in enumerate(images[first:], first):
+            try:
+                yield query_source(image, max_pixels)
+            except ImageError as error:
+                reasons[position] = error.reason
+                yield b""
+
+    def take(step: Step) -> int:
+        nonlocal stopped
+        if stopped:  # an earlier step failed half-way, so that later ones must not count as done
+            return 0
+        stopped = True
+        if isinstance(step, LayerBatch):
+            store([first + position for position in step.positions], step)
+        elif isinstance(step, tuple):
+            position = first + step[0]
+            progress.failures[position] = reasons.get(position, step[1].reason)
+        else:
+            progress.advance(first + step, array)
+        stopped = False
+        return step if isinstance(step, int) else 0
+
+    before = 0
+    try:
+        for done in overlapped(extractor.stream(sources()), take):
+            if done:
+                advance(done - before)
+                before = done
+    finally:
+        progress.save(array)
 
 
 def _reserve(file: IO[bytes], values: int, path: str) -> None:
-    """Takes the space of so many float32: a disk found full only when a mapped page is written ends the process."""
+    """Takes the space of so many float32 now: if a mapped page finds the disk full later, the process is killed."""
     try:
         os.posix_fallocate(file.fileno(), 0, 4 * values)
     except OSError as error:
@@ -157,6 +220,7 @@ def _reserve(file: IO[bytes], values: int, path: str) -> None:
 
 
 def _split(flat: Mapped, shapes: Sequence[tuple[int, ...]]) -> list[Mapped]:
+    """Cuts a flat array into arrays of these shapes, without copying."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts: list[Any] = np.split(flat, ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""The sweep itself: every setting of a grid, one image size after the other."""
+"""A whole sweep: every setting of a grid, one image size after the other."""
 
 from __future__ import annotations
 
@@ -9,47 +9,46 @@ from typing import TypeAlias
 from tfvlad.config import EncoderConfig
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
-from tfvlad.sweep.forecast import Forecast, total
-from tfvlad.sweep.limits import Limits
-from tfvlad.sweep.meter import Meter
-from tfvlad.sweep.needs import Needs, check_space
-from tfvlad.sweep.networks import load_networks, select_layers
-from tfvlad.sweep.output import check_output, claimed
-from tfvlad.sweep.plan import Grid
-from tfvlad.sweep.queries import self_retrieval
-from tfvlad.sweep.results import Cell, Study
-from tfvlad.sweep.size import Failures, SizeSweep
-from tfvlad.sweep.task import Task
-from tfvlad.sweep.workload import Workload
+from tfvlad.sweep._altered_copies import self_retrieval
+from tfvlad.sweep._cells import Failures
+from tfvlad.sweep._forecast import Needs, ProgressBar, check_space, total_seconds
+from tfvlad.sweep._one_size import SizeSweep
+from tfvlad.sweep._plan import SizePlan, SweepTask
+from tfvlad.sweep._whole_network import load_networks, select_layers
+from tfvlad.sweep.grid import Grid
+from tfvlad.sweep.output_folder import COPIES, check_output, claimed
+from tfvlad.sweep.study import Cell, Study
 
-Failed: TypeAlias = list[tuple[str, str]]  # path and reason of images that could not be used
-
-_COPIES = "queries"  # the folder of altered copies, in the output's
+PathReasons: TypeAlias = list[tuple[str, str]]  # path and reason of images that could not be used
 
 
 class Sweep:
-    """A grid of settings, of a network that is there and has the layers (Ng, Yang and Davis 2015, section 4).
+    """A grid of settings to try on a network that is loaded and has the layers (Ng, Yang and Davis 2015, section 4).
 
     Attributes:
-      layers: those to be studied, in the order of the network.
+      layers: the layers to study, in the order of the network.
+
+    Example:
+      >>> sweep = Sweep(Grid(layers=("conv4_*", "conv5_*")))  # doctest: +SKIP
+      >>> study, failures = sweep.run(tfvlad.datasets.load_dataset("holidays", "holidays/"), "out")  # doctest: +SKIP
     """
 
     def __init__(self, grid: Grid | None = None, config: EncoderConfig | None = None) -> None:
         """Loads the network.
 
         Args:
-          grid: what to try.
-          config: what all settings share; its layer, image size, clusters and dim are not read.
+          grid: the settings to try.
+          config: the settings that all cells share; its layer, image size, clusters and dim are not read.
 
         Raises:
-          ConfigError: a setting does not exist or does not fit.
-          WeightsError: the network's weights cannot be had.
+          ConfigError: a setting does not exist, or settings do not fit together.
+          WeightsError: the network's weights cannot be loaded.
         """
         self._grid, self._config = grid or Grid(), config or EncoderConfig()
         sizes, encodings = self._grid.image_sizes, self._grid.encodings
         self._networks = load_networks(self._config, sizes, "fc" in encodings)
-        some, backbone = self._networks[sizes[0]], self._config.backbone
-        self.layers = select_layers(some, backbone, self._grid.layers) if self._grid.needs_maps else []
+        any_size, backbone = self._networks[sizes[0]], self._config.backbone
+        self.layers = select_layers(any_size, backbone, self._grid.layers) if self._grid.needs_maps else []
 
     def run(
         self,
@@ -58,22 +57,22 @@ class Sweep:
         fit_on: Sequence[str] | None = None,
         seed: int = 0,
         on_needs: Callable[[Needs], None] | None = None,
-    ) -> tuple[Study, Failed]:
-        """Tries every setting.
+    ) -> tuple[Study, PathReasons]:
+        """Tries every setting on a data set.
 
-        Each image passes the network once at each size to be described, and once more where it is among those that the
-        codebooks are fitted on. What is finished is kept in `output`: a stopped sweep goes on where it was, and one
-        with more layers or dimensions computes only what is new; what is not finished is kept of one image size, and
-        dropped where another comes first. Memory does not grow with the number of images: it
-        is bounded by a few batches of all layers' outputs, and by the sampled features of one layer. The descriptors
-        of the image size at work lie on disk, in `output`.
+        Each image passes the network once at each size, and once more if it is among those that the codebooks are
+        fitted on. Finished cells are kept in `output`: a sweep that was stopped goes on where it was, and one with more
+        layers or dimensions computes only what is new. Unfinished work is kept for one image size, and deleted when
+        another size is begun first. The descriptors of the current image size lie on disk, in `output`. Memory does not
+        grow with the number of images: a few batches of all layers' outputs bound it, and the sampled local features
+        of one layer.
 
         Args:
           dataset: queries, database and right answers.
-          output: a folder that is empty, of an earlier sweep, or not there yet.
-          fit_on: paths of the images that codebooks and whitening are fitted on; None takes the database.
+          output: a folder that is empty, of an earlier sweep, or does not exist yet.
+          fit_on: paths of the images that codebooks and whitening are fitted on; None means the database.
           seed: makes the result reproducible.
-          on_needs: is told what the sweep will take, before the first image.
+          on_needs: called before the first image with what the sweep will take.
 
         Returns:
           The study, and (path, reason) of the images that could not be used at one size or more.
@@ -85,11 +84,11 @@ class Sweep:
         """
         folder = os.fspath(output)
         check_output(folder)
-        task = Task(dataset, _to_fit_on(dataset.database, fit_on), self._config, self._grid, seed, folder)
-        self._refuse_impossible(len(task.fit_on))
-        plan = self._plan(task)
+        task = SweepTask(dataset, _images_to_fit_on(dataset.database, fit_on), self._config, self._grid, seed, folder)
+        plans = self._plans(len(task.fit_on))
+        sizes, needs = self._prepare(task, plans)
         with claimed(folder):
-            return self._work(task, plan, on_needs, proxy=False)
+            return self._try_all(task, sizes, needs, on_needs, proxy=False)
 
     def run_on_copies(
         self,
@@ -100,67 +99,73 @@ class Sweep:
         fit_on: Sequence[str] | None = None,
         seed: int = 0,
         on_needs: Callable[[Needs], None] | None = None,
-    ) -> tuple[Study, Failed]:
-        """Tries every setting on altered copies of images, for want of ground truth; see `self_retrieval`.
+    ) -> tuple[Study, PathReasons]:
+        """Tries every setting without ground truth: altered copies of images are to find their originals.
+
+        See `self_retrieval` for what that tells.
 
         Args:
-          images: those to be searched.
+          images: the images to be searched.
           copies: how many of them are copied, at most.
-          output: as of `run`; the copies lie in ``queries`` there.
+          output: as for `run`; the copies are written to its sub-folder ``queries``.
           name: of the study.
-          fit_on: as of `run`.
-          seed: likewise, and of the copies.
-          on_needs: likewise.
+          fit_on: as for `run`.
+          seed: as for `run`; it also chooses and alters the copies.
+          on_needs: as for `run`.
 
         Returns:
-          As `run`.
+          As `run` does.
 
         Raises:
-          ConfigError: likewise, and where there is only one image.
-          ArtifactError: likewise.
+          ConfigError: as `run` does, and if there is only one image.
+          ArtifactError: as `run` does.
         """
         folder = os.fspath(output)
         if len(images) < 2:
             raise ConfigError("one image alone is found by every setting; give a folder with more")
-        fitting = _to_fit_on(images, fit_on)
-        self._refuse_impossible(len(fitting))
+        to_fit_on = _images_to_fit_on(images, fit_on)
+        plans = self._plans(len(to_fit_on))
         with claimed(folder):
-            place = os.path.join(folder, _COPIES)
+            place = os.path.join(folder, COPIES)
             dataset = self_retrieval(images, copies, place, seed, name, self._config.max_pixels)
-            task = Task(dataset, fitting, self._config, self._grid, seed, folder)
-            return self._work(task, self._plan(task), on_needs, proxy=True)
+            task = SweepTask(dataset, to_fit_on, self._config, self._grid, seed, folder)
+            sizes, needs = self._prepare(task, plans)
+            return self._try_all(task, sizes, needs, on_needs, proxy=True)
 
-    def _refuse_impossible(self, fit_on: int) -> None:
-        """Refuses settings of which none is possible with so many images to fit on."""
-        reasons = [limits.first_reason() for limits in self._limits(fit_on) if limits.streams]
+    def _plans(self, fit_on: int) -> list[SizePlan]:
+        """The settings at each size; refuses them if none is possible with so many images to fit on."""
+        grid, config = self._grid, self._config
+        plans = [SizePlan(self._networks[size], size, self.layers, grid, config, fit_on) for size in grid.image_sizes]
+        reasons = [plan.why_none() for plan in plans if plan.kinds]
         if all(reasons):
             raise ConfigError(f"no setting is possible; the first: {reasons[0]}")
+        return plans
 
-    def _limits(self, fit_on: int) -> list[Limits]:
-        grid, config = self._grid, self._config
-        return [Limits(self._networks[size], size, self.layers, grid, config, fit_on) for size in grid.image_sizes]
+    def _prepare(self, task: SweepTask, plans: list[SizePlan]) -> tuple[list[SizeSweep], Needs]:
+        """Forecasts the work at each size; refuses a disk that is too small for it."""
+        sizes = [SizeSweep(task, plan) for plan in plans]
+        return sizes, check_space(task.folder, [size.forecast for size in sizes])
 
-    def _plan(self, task: Task) -> tuple[list[Forecast], Needs]:
-        """What is to be done at each size, and what it takes; refused where the disk is too small."""
-        forecasts = [Forecast(Workload(task, limits)) for limits in self._limits(len(task.fit_on))]
-        return forecasts, check_space(task.folder, forecasts)
-
-    def _work(
-        self, task: Task, plan: tuple[list[Forecast], Needs], on_needs: Callable[[Needs], None] | None, proxy: bool
-    ) -> tuple[Study, Failed]:
-        forecasts, needs = plan
+    def _try_all(
+        self,
+        task: SweepTask,
+        sizes: list[SizeSweep],
+        needs: Needs,
+        on_needs: Callable[[Needs], None] | None,
+        proxy: bool,
+    ) -> tuple[Study, PathReasons]:
         if on_needs is not None:
             on_needs(needs)
         cells: list[Cell] = []
         failures: Failures = {}
-        with Meter(total(forecasts)) as meter:
-            for forecast in forecasts:
-                finished, failed = SizeSweep(forecast, meter).run()
+        with ProgressBar(total_seconds(size.forecast for size in sizes)) as bar:
+            for size in sizes:
+                finished, failed = size.run(bar)
                 cells += finished
                 failures |= failed
         return self._study(task, cells, failures, proxy), sorted((image.path, why) for image, why in failures.items())
 
-    def _study(self, task: Task, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
+    def _study(self, task: SweepTask, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
         dataset = task.dataset
         positions = {image.id: position for position, image in enumerate(dataset.database)}
         return Study(
@@ -186,10 +191,14 @@ def sweep(
     config: EncoderConfig | None = None,
     fit_on: Sequence[str] | None = None,
     seed: int = 0,
-) -> tuple[Study, Failed]:
-    """Tries every setting of a grid: `Sweep` and its `Sweep.run`."""
+) -> tuple[Study, PathReasons]:
+    """Tries every setting of a grid on a data set: shorthand for `Sweep` and its method `run`.
+
+    Example:
+      >>> study, failures = sweep(dataset, "out", Grid(image_sizes=(448,)))  # doctest: +SKIP
+    """
     return Sweep(grid, config).run(dataset, output, fit_on, seed)
 
 
-def _to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:
+def _images_to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:
     return [Query(path) for path in ([image.path for image in database] if fit_on is None else fit_on)]

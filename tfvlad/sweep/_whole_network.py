@@ -1,4 +1,8 @@
-"""The network of a sweep: its layers by name or pattern, its fully connected features, sub-models cut at them."""
+"""A network with all its layers: chosen by name or pattern, and cut at several of them at once.
+
+An encoder uses one layer of a network (see `tfvlad.networks`); a sweep runs the network once for all the layers that
+it studies, and for the fully connected features that the paper compares with.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +24,23 @@ from tfvlad.networks.backbones import (
     load_network,
     map_layers,
 )
-from tfvlad.networks.weights import build_with_weights, weights_digest
-from tfvlad.sweep.architecture import architecture
-from tfvlad.sweep.cells import digest
+from tfvlad.networks.weights import build_with_weights
 
-_FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # what the paper compares with: the features before the classifier
+_FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # the features before the classifier, which the paper compares with
 _VGG16_SIZE = 224  # pixels; its fully connected layers take no other
 
-FC = ""  # the name of the fully connected features among the layers
+FC = ""  # stands for the fully connected features among the names of layers
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """A network at one image size.
+class WholeNetwork:
+    """A network at one image size, with the outputs of all layers that have activation maps.
 
     Attributes:
-      model: the whole of it.
+      model: the network.
       outputs: layer -> (B, h, w, C) symbolic output, in the order of the network; for `FC`, (B, D).
       preprocessing: how pixels must be scaled.
-      precision: what it computes in.
+      precision: the number format that it computes in.
     """
 
     model: keras.Model
@@ -47,24 +49,19 @@ class Network:
     precision: Precision
 
     def cut(self, layers: Sequence[str]) -> keras.Model:
-        """The sub-model that gives these layers' outputs; see `outputs_of`."""
+        """Makes the sub-model whose outputs are those of these layers; run it with `outputs_of`."""
         model = keras.Model(self.model.inputs[0], [self.outputs[layer] for layer in layers])
         compute_in(self.precision, model)
         return model
 
-    def digest(self, layers: Sequence[str]) -> str:
-        """A name for what leads to these layers: settings and connections of layers, and weights."""
-        model = self.cut(layers)
-        return digest([architecture(model), weights_digest(model)])
-
 
 def outputs_of(model: keras.Model, images: Any) -> list[Any]:
-    """Runs a sub-model: (B, H, W, 3) float32 to the outputs, also where there is only one, which Keras unpacks."""
+    """Runs a sub-model on (B, H, W, 3) float32. Returns a list even for one output, which Keras would unpack."""
     return list(keras.tree.flatten(model(images, training=False)))
 
 
 def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int, ...]] | None:
-    """What the outputs are for one image of so many pixels: (h, w, C) or (D,); None where one of them is nothing."""
+    """The shapes of the outputs for one image of so many pixels, (h, w, C) or (D,); None if one of them is empty."""
     try:
         shapes = [tuple(shape[1:]) for shape in model.compute_output_shape((1, height, width, 3))]
     except ValueError:  # a window larger than what is left of the image
@@ -72,8 +69,10 @@ def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int
     return shapes if all(min(shape) > 0 for shape in shapes) else None
 
 
-def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bool) -> dict[int, Network]:
-    """Loads a whole network with all its layers that have maps; once, or once with and once without its classifier.
+def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bool) -> dict[int, WholeNetwork]:
+    """Loads a network with all its layers that have activation maps.
+
+    Sizes share one network, or two if only some sizes have fully connected features.
 
     Args:
       config: settings; its layer and image size are not read.
@@ -85,12 +84,12 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
 
     Raises:
       ConfigError: the network or a setting does not exist or does not fit.
-      WeightsError: the weights cannot be had.
+      WeightsError: the weights cannot be loaded.
     """
     preprocessing = find_preprocessing(config)
     if with_fc:
         _check_fc(config, image_sizes)
-    loaded: dict[bool, Network] = {}
+    loaded: dict[bool, WholeNetwork] = {}
     networks = {}
     for size in image_sizes:
         kind = with_fc and _has_fc(config, size)
@@ -101,7 +100,7 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
     return networks
 
 
-def _load(config: EncoderConfig, with_fc: bool, preprocessing: Preprocessing) -> Network:
+def _load(config: EncoderConfig, with_fc: bool, preprocessing: Preprocessing) -> WholeNetwork:
     if with_fc and config.backbone == "vgg16":
         model = build_with_weights("vgg16", keras.applications.VGG16, config.weights, top=True)
     else:
@@ -109,11 +108,11 @@ def _load(config: EncoderConfig, with_fc: bool, preprocessing: Preprocessing) ->
     outputs: dict[str, Any] = dict(map_layers(model, config.backbone))
     if with_fc:
         outputs[FC] = _fc_output(model, config.backbone)
-    return Network(model, outputs, preprocessing, config.precision)
+    return WholeNetwork(model, outputs, preprocessing, config.precision)
 
 
 def _has_fc(config: EncoderConfig, image_size: int) -> bool:
-    """Whether there are fully connected features at this size, as far as the settings tell."""
+    """Whether the network has fully connected features at this size, as far as the settings tell."""
     return config.backbone != "vgg16" or (image_size == _VGG16_SIZE and config.resize == "stretch")
 
 
@@ -127,14 +126,15 @@ def _check_fc(config: EncoderConfig, image_sizes: Sequence[int]) -> None:
         raise ConfigError(f"encodings: fc needs weights imagenet or random:SEED, got {config.weights!r}; leave fc out")
 
 
-def select_layers(network: Network, backbone: str, patterns: Sequence[str]) -> list[str]:
-    """The layers that names and patterns stand for, in the order of the network.
+def select_layers(network: WholeNetwork, backbone: str, patterns: Sequence[str]) -> list[str]:
+    """Finds the layers that names and patterns stand for, in the order of the network.
 
-    ``all`` is every module of a network of modules (a concatenation or sum that does not go straight into another,
-    such as InceptionV3's ``mixed0`` … ``mixed10``), and every convolution of a network without.
+    ``all`` stands for every module of a network that consists of modules, such as InceptionV3's ``mixed0`` …
+    ``mixed10``: every concatenation or sum that is not an input of another one. In a network without modules it stands
+    for every convolution.
 
     Raises:
-      ConfigError: one stands for no layer.
+      ConfigError: a name or pattern stands for no layer.
     """
     named = NAMED.get(backbone)
     aliases = named.aliases if named else {}
@@ -155,9 +155,9 @@ def select_layers(network: Network, backbone: str, patterns: Sequence[str]) -> l
 
 def _every_stage(maps: dict[str, Any]) -> set[str]:
     merging = (keras.layers.Concatenate, keras.layers.Add)
-    of = {name: output._keras_history.operation for name, output in maps.items()}
-    modules = {name for name, layer in of.items() if isinstance(layer, merging) and not _feeds(layer, merging)}
-    return modules or {name for name, layer in of.items() if isinstance(layer, keras.layers.Conv2D)}
+    operations = {name: output._keras_history.operation for name, output in maps.items()}
+    modules = {name for name, layer in operations.items() if isinstance(layer, merging) and not _feeds(layer, merging)}
+    return modules or {name for name, layer in operations.items() if isinstance(layer, keras.layers.Conv2D)}
 
 
 def _feeds(layer: keras.layers.Layer, kinds: tuple[type, ...]) -> bool:

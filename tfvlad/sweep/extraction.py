@@ -16,8 +16,8 @@ from tfvlad.encoding.layers import LocalFeatures
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import ImageBatch, Rejected, batches
 from tfvlad.images.loading import ImageLoader, Source, source_name
-from tfvlad.sweep.networks import Network, output_shapes, outputs_of
-from tfvlad.sweep.plan import POOLINGS, Stream
+from tfvlad.sweep._whole_network import WholeNetwork, output_shapes, outputs_of
+from tfvlad.sweep.grid import POOLINGS, DescriptorKind
 
 Floats = npt.NDArray[np.float32]
 Tensor = Any
@@ -53,11 +53,13 @@ class LayerExtractor:
       loader: prepares the images.
     """
 
-    def __init__(self, network: Network, loader: ImageLoader, image_size: int, streams: Sequence[Stream]) -> None:
+    def __init__(
+        self, network: WholeNetwork, loader: ImageLoader, image_size: int, kinds: Sequence[DescriptorKind]
+    ) -> None:
         """Takes what prepares the images, the side in pixels that sets the batch size, and what is wanted."""
-        layers = list(dict.fromkeys(stream.layer for stream in streams))
-        with_maps = {stream.layer for stream in streams if stream.encoding == "vlad"}
-        pooled = {(stream.layer, stream.encoding): None for stream in streams if stream.encoding != "vlad"}
+        layers = list(dict.fromkeys(kind.layer for kind in kinds))
+        with_maps = {kind.layer for kind in kinds if kind.encoding == "vlad"}
+        pooled = {(kind.layer, kind.encoding): None for kind in kinds if kind.encoding != "vlad"}
         model, local = network.cut(layers), LocalFeatures(dtype="float32")
 
         def extract(images: Tensor) -> tuple[dict[str, Tensor], list[Tensor], Tensor]:

@@ -1,28 +1,37 @@
-"""What a sweep is to try: the grid that was asked for, and the settings it comes to. No computation, no I/O."""
+"""The settings that a sweep tries. No computation and no TensorFlow here: the command line takes its defaults from it.
+
+To vary something else, add it to `Grid`, which says what is tried, and to `Setting`, which names one combination. What
+shapes a descriptor before the whitening belongs into `DescriptorKind` as well: one pass over the images computes all
+kinds at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from tfvlad.errors import ConfigError
-from tfvlad.sweep.results import Encoding, Setting
+
+Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
 
 POOLINGS: tuple[Encoding, ...] = ("mean", "max", "gem")
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Every combination of these is tried, as far as it has a meaning.
+    """The values to try; a sweep tries every combination of them that has a meaning.
 
     Attributes:
       layers: names of layers, the paper's names for them, patterns of both with ``*``, ``?`` and ``[]``, or ``all``.
       image_sizes: pixels.
-      clusters: K of the VLADs.
-      dims: dimensions to leave by PCA-whitening; 0 is the whole, unwhitened descriptor.
-      encodings: see `tfvlad.sweep.results.Encoding`.
+      clusters: numbers of centroids (K) of the VLADs.
+      dims: numbers of dimensions to leave by PCA-whitening; 0 is the full, unwhitened descriptor.
+      encodings: see `Setting.encoding`.
+
+    Example:
+      >>> Grid(layers=("conv4_*",), image_sizes=(448,), dims=(128, 0))  # doctest: +SKIP
     """
 
     layers: tuple[str, ...] = ("all",)
@@ -45,17 +54,37 @@ class Grid:
 
     @property
     def needs_maps(self) -> bool:
-        """Whether layers are to be looked at, and not only the fully connected features."""
+        """Whether any encoding reads the activation maps of layers; the fully connected features do not."""
         return self.encodings != ("fc",)
 
 
-class Stream(NamedTuple):
-    """Descriptors of one kind, of which every `Setting.dim` is made.
+@dataclasses.dataclass(frozen=True, order=True)
+class Setting:
+    """One combination of the values of a grid.
+
+    Attributes:
+      image_size: pixels, as in `EncoderConfig`.
+      layer: its name in the network; empty for ``fc``.
+      encoding: ``vlad``; ``mean``, ``max`` or ``gem`` pooling of the layer's activations; ``fc``, the network's fully
+        connected features.
+      clusters: K of the VLAD; 0 for the other encodings.
+      dim: number of dimensions left by PCA-whitening; 0 for the full, unwhitened descriptor.
+    """
+
+    image_size: int
+    layer: str
+    encoding: Encoding
+    clusters: int
+    dim: int
+
+
+class DescriptorKind(NamedTuple):
+    """A kind of full descriptor, before any whitening: the settings of one image size that differ in `dim` alone.
 
     Attributes:
       layer: as in `Setting`.
-      encoding: likewise.
-      clusters: likewise.
+      encoding: as in `Setting`.
+      clusters: as in `Setting`.
     """
 
     layer: str
@@ -63,24 +92,24 @@ class Stream(NamedTuple):
     clusters: int
 
     def setting(self, image_size: int, dim: int) -> Setting:
-        """The point of the study that these descriptors are, at that size and with that many dimensions."""
+        """The setting of this kind with that image size and that many dimensions."""
         return Setting(image_size, self.layer, self.encoding, self.clusters, dim)
 
 
-def streams(grid: Grid, layers: Sequence[str], has_fc: bool) -> list[Stream]:
-    """The descriptors to take of one pass at one image size.
+def descriptor_kinds(grid: Grid, layers: Sequence[str], has_fc: bool) -> list[DescriptorKind]:
+    """Lists the kinds of descriptors that a grid asks for at one image size.
 
     Args:
-      grid: what was asked for.
-      layers: names of layers, in the order of the network.
+      grid: what is tried.
+      layers: names of the layers to study, in the order of the network.
       has_fc: whether the network has fully connected features at this size.
     """
-    found = []
+    kinds = []
     for layer, encoding in itertools.product(layers, grid.encodings):
         if encoding == "vlad":
-            found += [Stream(layer, encoding, clusters) for clusters in grid.clusters]
+            kinds += [DescriptorKind(layer, encoding, clusters) for clusters in grid.clusters]
         elif encoding in POOLINGS:
-            found.append(Stream(layer, encoding, 0))
+            kinds.append(DescriptorKind(layer, encoding, 0))
     if has_fc and "fc" in grid.encodings:
-        found.append(Stream("", "fc", 0))
-    return found
+        kinds.append(DescriptorKind("", "fc", 0))
+    return kinds
