@@ -1,0 +1,148 @@
+"""Which cells are kept, where they are, and what a projection makes of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.matching.cells import cell_positions, describe_cells, distinctiveness, select_cells
+from tfvlad.matching.projection import Projection
+
+
+def sample(count: int = 400, channels: int = 24, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(count, channels)) * np.geomspace(3, 0.1, channels) + 1
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def turned(degrees: float) -> np.ndarray:
+    """A view that is a square image turned about its middle."""
+    angle = np.deg2rad(degrees)
+    linear = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.concatenate([linear, (0.5 - linear @ [0.5, 0.5])[:, np.newaxis]], axis=1)
+
+
+def test_the_projection_is_scikit_learns() -> None:
+    features = sample()
+    pca = PCA(8, svd_solver="full").fit(features.astype(np.float64))
+    projection = Projection.fit(features, 8)
+    np.testing.assert_allclose(projection.mean, pca.mean_, atol=1e-6)
+    signs = np.sign(np.sum(pca.components_ * projection.components, axis=1, keepdims=True))
+    np.testing.assert_allclose(projection.components, pca.components_ * signs, atol=1e-5)
+    expected = pca.transform(features.astype(np.float64)) * signs[:, 0]
+    expected *= 127 / np.linalg.norm(expected, axis=1, keepdims=True)
+    found = projection.apply(features)
+    assert found.dtype == np.int8
+    assert np.abs(found - expected).max() <= 0.501  # the rounding, and hardly more
+
+
+def test_cosines_survive_eight_bits() -> None:
+    features = sample(channels=64)
+    projection = Projection.fit(features, 48)
+    exact = (features - projection.mean) @ projection.components.T
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    found = projection.apply(features).astype(np.float32) / 127
+    assert np.abs(found @ found.T - exact @ exact.T).max() < 0.03
+
+
+def test_a_projection_is_the_same_again_and_from_its_file(tmp_path: Path) -> None:
+    projection = Projection.fit(sample(), 8)
+    assert projection.dim == 8
+    projection.save(tmp_path / "p.npz")
+    for other in (Projection.fit(sample(), 8), Projection.load(tmp_path / "p.npz")):
+        np.testing.assert_array_equal(other.mean, projection.mean)
+        np.testing.assert_array_equal(other.components, projection.components)
+
+
+def test_what_is_no_projection_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "p.npz")
+    with pytest.raises(ArtifactError, match=r"p\.npz"):
+        Projection.load(path)
+    for arrays in (
+        {"mean": np.zeros(4, np.float32)},
+        {"mean": np.zeros(4, np.float32), "components": np.zeros((2, 3), np.float32)},
+        {"mean": np.zeros(4, np.float32), "components": np.full((2, 4), np.nan, np.float32)},
+        {"mean": np.zeros(4, np.float32), "components": np.array([["x"]], object)},
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(ArtifactError) as caught:
+            Projection.load(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("dim", [0, 25, 1000])
+def test_dimensions_that_a_sample_cannot_give(dim: int) -> None:
+    with pytest.raises(ConfigError, match="1 to 24 dimensions"):
+        Projection.fit(sample(), dim)
+
+
+def test_a_sample_of_one_feature_spans_nothing() -> None:
+    with pytest.raises(ConfigError, match="in only 0 directions"):
+        Projection.fit(np.ones((9, 5), np.float32), 2)
+    with pytest.raises(ConfigError, match="1 to 0 dimensions"):
+        Projection.fit(np.ones((1, 5), np.float32), 1)
+
+
+def test_a_feature_that_is_the_mean_becomes_zeros() -> None:
+    projection = Projection(np.ones(3, np.float32), np.eye(3, dtype=np.float32))
+    np.testing.assert_array_equal(
+        projection.apply(np.array([[1, 1, 1], [1, 1, 3]], np.float32)), [[0] * 3, [0, 0, 127]]
+    )
+
+
+def test_centres_of_cells() -> None:
+    # Two rows of four cells: the centres are at eighths across, and at quarters down.
+    expected = [[x / 8, y / 4] for y in (1, 3) for x in (1, 3, 5, 7)]
+    np.testing.assert_allclose(cell_positions(2, 4), expected)
+    part = np.array([[0.5, 0, 0.25], [0, 0.5, 0.5]])  # a view of half of each side, from (1/4, 1/2) on
+    np.testing.assert_allclose(cell_positions(2, 4, part), np.array(expected) / 2 + [0.25, 0.5])
+
+
+def test_a_turned_view_has_its_cells_where_they_are_in_the_image() -> None:
+    # A quarter turn: the view's upper left corner (0, 0) is the image's lower left one.
+    quarter = cell_positions(2, 2, turned(90))
+    np.testing.assert_allclose(quarter, [[0.25, 0.75], [0.25, 0.25], [0.75, 0.75], [0.75, 0.25]], atol=1e-6)
+
+
+def test_corners_of_a_turned_view_are_left_out() -> None:
+    features = sample(100).reshape(10, 10, -1)
+    projection = Projection.fit(sample(), 6)
+    whole = describe_cells(features, projection, (300, 300))
+    diagonal = describe_cells(features, projection, (300, 300), turned(45))
+    assert len(whole) == 100
+    assert 60 < len(diagonal) < 100
+    assert whole.cell_pixels == pytest.approx(30)
+    assert diagonal.cell_pixels == pytest.approx(30)  # a turn makes cells neither larger nor smaller
+    np.testing.assert_array_equal(whole.descriptors, projection.apply(features.reshape(100, -1)))
+
+
+def test_cells_without_a_feature_are_left_out() -> None:
+    features = sample(12).reshape(3, 4, -1).copy()
+    features[1, 2] = 0
+    found = describe_cells(features, Projection.fit(sample(), 6), (40, 30))
+    assert len(found) == 11
+    assert not (np.abs(found.positions - [2.5 / 4, 1.5 / 3]) < 1e-3).all(axis=1).any()
+
+
+def test_the_most_telling_cells_are_those_unlike_the_rest() -> None:
+    features = np.zeros((4, 5, 3), np.float32)
+    features[..., 0] = 1
+    features[1, 3] = [0, 1, 0]
+    features[2, 0] = [0, 0, 1]
+    projection = Projection(np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
+    found = describe_cells(features, projection, (50, 40), limit=2)
+    np.testing.assert_allclose(found.positions, [[0.7, 0.375], [0.1, 0.625]], atol=1e-4)
+    assert distinctiveness(np.zeros((0, 3), np.int8)).shape == (0,)
+
+
+def test_ties_are_broken_by_position() -> None:
+    assert select_cells([1, 3, 3, 2, 3], 2).tolist() == [1, 2]
+    assert select_cells([1, 3, 3, 2, 3], 9).tolist() == [0, 1, 2, 3, 4]
+    assert select_cells([], 9).tolist() == []
+    with pytest.raises(ValueError, match="at least 1"):
+        select_cells([1.0], 0)

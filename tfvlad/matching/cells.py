@@ -1,0 +1,95 @@
+"""From a view's activation map to compact local features: where its cells are, and which of them are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tfvlad.matching.local_features import LocalFeatures
+from tfvlad.matching.projection import Projection
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.intp]
+
+WHOLE: Doubles = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # the view that is the whole image
+
+
+def describe_cells(
+    features: Floats,
+    projection: Projection,
+    size: tuple[int, int],
+    to_image: Doubles = WHOLE,
+    limit: int | None = None,
+) -> LocalFeatures:
+    """Makes a view's compact local features.
+
+    Cells whose centres lie outside of the image, as in the corners of a turned view, are left out, and so are those
+    whose features are zero.
+
+    Args:
+      features: (h, w, C) float32, the view's local features; see `tfvlad.Encoder.local_features`.
+      projection: fitted on such features.
+      size: (width, height) of the whole upright image in pixels.
+      to_image: (2, 3), from fractions of the view's width and height to fractions of the image's.
+      limit: cells that are kept at most; see `select_cells`.
+
+    Returns:
+      The features, in the order of the map's rows.
+    """
+    height, width, channels = features.shape
+    flat = features.reshape(height * width, channels)
+    positions = cell_positions(height, width, to_image)
+    usable = np.flatnonzero(((positions >= 0) & (positions <= 1)).all(axis=1) & flat.any(axis=1))
+    descriptors = projection.apply(flat[usable])
+    if limit is not None:
+        chosen = select_cells(distinctiveness(descriptors), limit)
+        usable, descriptors = usable[chosen], descriptors[chosen]
+    steps = np.abs(to_image[:, :2]) / (width, height)  # of a cell to the right, and one down, in fractions of the image
+    cell_x, cell_y = np.minimum(np.hypot(steps[:, 0], steps[:, 1]), 1.0)
+    return LocalFeatures(positions[usable], descriptors, (float(cell_x), float(cell_y)), size)
+
+
+def cell_positions(height: int, width: int, to_image: Doubles = WHOLE) -> Floats:
+    """The centres of a map's cells, taken to cover the view evenly.
+
+    Args:
+      height: cells from top to bottom.
+      width: cells from left to right.
+      to_image: see `describe_cells`.
+
+    Returns:
+      (height * width, 2) float32, x and y as fractions of the whole image, row by row; out of 0 to 1 where the view
+      reaches beyond the image.
+    """
+    rows, columns = np.divmod(np.arange(height * width), width)
+    view = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
+    return (view @ to_image[:, :2].T + to_image[:, 2]).astype(np.float32)
+
+
+def distinctiveness(descriptors: npt.NDArray[np.int8]) -> Doubles:
+    """How unlike its own image a cell is: (N, D) int8 -> (N,), one minus the mean cosine with all of the cells.
+
+    Cells of what covers much of the picture, such as a wall or the sky, are like many others and match anything.
+    """
+    vectors = descriptors.astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1.0)
+    return 1 - vectors @ vectors.mean(axis=0) if len(vectors) else np.zeros(0)
+
+
+def select_cells(measure: npt.ArrayLike, limit: int) -> Positions:
+    """Chooses the most telling cells.
+
+    Args:
+      measure: (N,), the larger the more telling, such as `distinctiveness`.
+      limit: how many to choose at most.
+
+    Returns:
+      (min(N, limit),) intp, their positions, ascending; of cells that tie, the first.
+
+    Raises:
+      ValueError: the limit is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    return np.sort(np.argsort(-np.asarray(measure, np.float64), kind="stable")[:limit])
