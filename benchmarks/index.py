@@ -6,8 +6,7 @@ Building: linking ready descriptors and writing the graph to a file; ours reads 
 Synchronising: ours finds, reads and hashes tiny files and writes a catalog as well; raw links and writes the same
 descriptors. Searching: 1,000 queries at once, and one after the other; raw contenders give labels, ours paths. `ef` is
 chosen by `Index.verify` for each target recall, then what an index has by default, and all contenders use it. Recall@10
-is measured against exact search. A file is remembered once it was a hit; "all paths looked up" is the index with none
-remembered. Install ``tfvlad[bench]`` for faiss.
+is measured against exact search. Install ``tfvlad[bench]`` for faiss.
 """
 
 from __future__ import annotations
@@ -28,13 +27,12 @@ import numpy.typing as npt
 import race
 
 from tfvlad.config import IndexConfig
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, to_blob
-from tfvlad.index.graph_cache import GraphCache
-from tfvlad.index.hits import Hit
-from tfvlad.index.index import Index
-from tfvlad.index.roots import Root
-from tfvlad.index.search import search_exactly
+from tfvlad.index import Hit, Index
+from tfvlad.index._folders import Root
+from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index.catalog import Catalog, Stamp, to_blob
+from tfvlad.index.graph import HnswGraph
+from tfvlad.index.ranking import search_exactly
 
 DIM, QUERIES, ONE_BY_ONE, FILES = 128, 1000, 200, 20_000
 TARGETS = (0.9, 0.99, 0.999)
@@ -181,7 +179,7 @@ def build_ours(place: str) -> race.Prepared:
 
     def build() -> None:
         with catalog.sole_writer():
-            GraphCache(catalog).save()
+            GraphCache(catalog, HnswGraph).save()
 
     return timed(build)
 
@@ -267,16 +265,6 @@ def search_ours(how: str, count: int, place: str, ef: int, k: int) -> race.Prepa
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k), hit_ids)
 
 
-def search_forgetful(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
-    index = Index.open(f"{place}/index")
-
-    def search(queries: Floats) -> Any:
-        index._files._forget()
-        return index.search_descriptors(queries, k)
-
-    return contender(how, count, place, search, hit_ids)
-
-
 def search_exact(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
     index = Index.open(f"{place}/index")
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k, exact=True), hit_ids)
@@ -299,7 +287,6 @@ SYNCHRONISERS: dict[str, race.Prepare] = {RAW: synchronise_raw, OURS: synchronis
 SEARCHES: dict[str, Search] = {
     RAW: search_raw,
     OURS: search_ours,
-    "Index, all paths looked up": search_forgetful,
     "faiss HNSW": search_faiss,
 }
 

@@ -154,7 +154,7 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("layers --backbone=resnet", "backbone must be vgg16, inceptionv3 or the path of a .keras file"),
         ("layers --backbone={bad}/nowhere.keras", "no such file"),
         # What the images cannot give.
-        (f"{FIT} --dim=8", "dim=8 is too large: 8 images and VLADs of 32 dimensions give 7 at most"),
+        (f"{FIT} --dim=8", "dim=8 is too large: 8 images and vectors of 32 dimensions give 7 at most"),
         (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 512 local features; give more images"),
         (
             f"{FIT} --backbone={{bad}}/wide.keras --layer=wide --image_size=8",

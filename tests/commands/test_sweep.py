@@ -127,7 +127,7 @@ def test_without_queries_images_are_to_find_themselves(
     line = [*tried, "--images", photos, "--output", out, "--proxy_queries=5", "--encodings=mean", "--format=json"]
     study = document(command(*line))
     assert (study["proxy"], study["queries"], study["database"]) == (True, 5, 8)
-    assert names(out) == WRITTEN | {"queries"}  # no VLAD, no flagfile
+    assert names(out) == WRITTEN | {"best.flags", "queries"}
     assert len(names(out / "queries")) == 5
     assert "This is a proxy" in (out / "report.html").read_text(encoding="utf-8")
     assert document(command(*line)) == study

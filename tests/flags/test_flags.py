@@ -17,7 +17,8 @@ from tfvlad_flags import artifacts, encoder, evaluation, fitting, images, index,
 FLAGS = {
     "fit": {
         "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
-        "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
+        "encoding", "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels",
+        "seed",
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
@@ -88,6 +89,7 @@ configs = st.builds(
     codebook_samples=st.integers(1000, 10**9),
     whitening_samples=st.integers(2, 10**6),
     max_pixels=st.integers(1, 10**12),
+    encoding=st.sampled_from(["vlad", "mean", "max", "gem", "fc"]),
 )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad import EncoderConfig
-from tfvlad.sweep.grid import Encoding, Setting
+from tfvlad.config import Encoding
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.study import Cell, Quality, Study
 
 NAN = float("nan")

@@ -8,8 +8,8 @@ from typing import IO, Any
 
 from helpers.fake_encoder import FakeEncoder
 
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.sync import SyncReport, synchronise
+from tfvlad.index._sync import SyncReport, synchronise
+from tfvlad.index.catalog import Catalog
 
 
 def write(folder: Path, **contents: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.documentation import blocks
+from helpers.documentation import ROOT, blocks
 from helpers.exports import ExportWith
 from PIL import Image
 
@@ -172,7 +172,7 @@ def test_an_exchange_behind_the_url_is_an_error_and_not_a_mixture(
         remote.encode(photos / "0.jpg")
 
 
-def test_the_code_in_the_readme(
+def test_the_code_in_the_guide(
     loaded: serving.Model,
     photos: Path,
     tmp_path: Path,
@@ -182,7 +182,10 @@ def test_the_code_in_the_readme(
     shutil.copy(photos / "0.jpg", tmp_path / "query.jpg")
     monkeypatch.chdir(tmp_path)
     with serving.grpc_server(serving.Model(loaded.signatures, "photos")) as address:
-        client, stubs = (block.replace("localhost:8500", address.split("/")[2]) for block in blocks("py"))
-        exec(compile(client, "README.md", "exec"), {})
-        exec(compile(stubs, "README.md", "exec"), {})
+        client, stubs = (
+            block.replace("localhost:8500", address.split("/")[2])
+            for block in blocks("py", ROOT / "docs" / "guides" / "serving.md")
+        )
+        exec(compile(client, "serving.md", "exec"), {})
+        exec(compile(stubs, "serving.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == ["(2, 6)", "(2, 6) [ True False]"]

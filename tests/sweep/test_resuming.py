@@ -48,7 +48,7 @@ class Counter:
         run_pass = _scratch.run_pass
 
         def counted(extractor: Any, *arguments: Any) -> None:
-            extracted = extractor._extracted
+            extracted = extractor.extracted
 
             def extract(batch: Any) -> Any:
                 if self.images == stop_after:
@@ -56,7 +56,7 @@ class Counter:
                 self.images += len(batch.positions)
                 return extracted(batch)
 
-            extractor._extracted = extract
+            extractor.extracted = extract
             run_pass(extractor, *arguments)
 
         for module in (_codebooks, _one_size):

@@ -44,7 +44,7 @@ def test_names_and_patterns_are_the_networks_and_the_papers(inception: WholeNetw
 
 
 def test_the_features_before_the_classifier(inception: WholeNetwork) -> None:
-    assert inception.outputs[FC].shape == (None, 2048)
+    assert inception.outputs[FC].shape == (None, 1, 1, 2048)
     small = tfvlad.EncoderConfig(weights="random:0")
     with pytest.raises(tfvlad.ConfigError, match="fc of vgg16 takes images of 224x224 pixels only: add 224"):
         load_networks(small, [64, 448], with_fc=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from tfvlad.errors import Failure
+
 DONE, SOME_FAILED = 0, 1
 
 
-def report_failures(failures: Sequence[tuple[str, str]]) -> int:
-    """Prints each (path, reason) on standard error and returns the exit status."""
+def report_failures(failures: Sequence[Failure]) -> int:
+    """Prints the failures on standard error and returns the exit status."""
     if not failures:
         return DONE
     print(f"{len(failures)} of the images could not be used:", file=sys.stderr)
-    for path, reason in failures:
-        print(f"  {path}: {reason}", file=sys.stderr)
+    for failure in failures:
+        print(f"  {failure}", file=sys.stderr)
     return SOME_FAILED

@@ -40,13 +40,12 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
     measured = measure(encoder, paths)
     print(_as_json(measured) if values.format == "json" else _as_text(measured))
-    return report_failures([(failure.path, failure.reason) for failure in measured.failed])
+    return report_failures(measured.failed)
 
 
 def _as_json(measured: Throughput) -> str:
-    failed = [{"path": failure.path, "reason": failure.reason} for failure in measured.failed]
     derived = {"images_per_second": measured.images / measured.seconds, "efficiency": measured.efficiency}
-    return json.dumps({**dataclasses.asdict(measured), **derived, "failed": failed}, indent=2)
+    return json.dumps({**dataclasses.asdict(measured), **derived}, indent=2)
 
 
 def _as_text(measured: Throughput) -> str:

@@ -9,7 +9,7 @@ from absl import flags
 import tfvlad
 from tfvlad.commands._failures import report_failures
 from tfvlad.commands._targets import writing
-from tfvlad.errors import ImageError
+from tfvlad.errors import Failure
 from tfvlad.images.listing import image_paths
 from tfvlad_flags import artifacts, encoder, fitting, images
 
@@ -32,13 +32,16 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.encoding.files import check_target  # imports Keras, for which no refusal should wait
 
     check_target(values.encoder)
-    failures: list[ImageError] = []
-    fitted = tfvlad.Encoder.fit(paths.values(), config, values.seed, on_error=failures.append)
+    failures: list[Failure] = []
+    fitted = tfvlad.Encoder.fit(
+        paths.values(), config, values.seed, on_error=lambda error: failures.append(Failure.of(error))
+    )
     with writing(values.encoder):
         fitted.save(values.encoder)
     config = fitted.config
+    encoding = f"{config.clusters} clusters" if config.encoding == "vlad" else fitted.aggregation.name
     print(
-        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {config.clusters} clusters, "
+        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {encoding}, "
         f"{fitted.dim} dimensions, fitted on {len(paths) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
     )
-    return report_failures([(failure.path, failure.reason) for failure in failures])
+    return report_failures(failures)

@@ -12,6 +12,7 @@ from absl import flags
 from tfvlad.commands._failures import report_failures
 from tfvlad.commands._table import table
 from tfvlad.commands._targets import writing
+from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results
@@ -75,7 +76,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         print(json.dumps(as_json(study, failures), indent=2))
     else:
         _show(study, values.output)
-    return report_failures(failures)
+    return report_failures([Failure(*failure) for failure in failures])
 
 
 def _tell(needs: Needs, folder: str) -> None:

@@ -1,7 +1,8 @@
 """Images -> descriptors, with every stage at work at once.
 
-Decoding runs ahead on its own threads; the network runs in the caller's; what follows it, in one more. On a CPU that
-is the Numba kernels; on a GPU it is only the fetching, as VLAD and whitening are in one graph with the network.
+Decoding runs ahead on threads of its own; the network runs in the caller's thread; what follows it runs in one more.
+On a CPU that is the aggregation (VLAD by the Numba kernels) and the whitening; on a GPU it is only the fetching of the
+results, as aggregation and whitening are in one graph with the network.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import EncoderConfig
-from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
+from tfvlad.encoding.aggregation import Aggregation
+from tfvlad.encoding.features import NOT_FINITE, FeatureBatch, FeatureExtractor
 from tfvlad.encoding.layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import ImageBatch, Rejected
 from tfvlad.images.loading import Source
-from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
 Rows: TypeAlias = dict[int, Floats | ImageError]  # by the image's position in the input
 T = TypeVar("T")
 U = TypeVar("U")
+
+AGGREGATED = "aggregated"  # the extractor's head that the aggregation goes on with
 
 
 class Engine(Protocol):
@@ -44,48 +46,51 @@ class Engine(Protocol):
 
 
 class KernelEngine:
-    """The network in TensorFlow, VLAD and whitening by the kernels."""
+    """The network and the aggregation's head in TensorFlow, the rest of the aggregation on the CPU."""
 
-    def __init__(
-        self, extractor: FeatureExtractor, config: EncoderConfig, codebook: Floats, whitening: Whitening | None
-    ) -> None:
-        """Takes the parts of an encoder."""
+    def __init__(self, extractor: FeatureExtractor[str], aggregation: Aggregation, whitening: Whitening | None) -> None:
         self._extractor = extractor
-        self._config = config
-        self._codebook = codebook
+        self._aggregation = aggregation
+        self._whiten = _whitening_function(whitening) if whitening else None
+        merged = aggregation.tail() is None
         self.stages: dict[str, Callable[[Any], Any]] = {
-            "network": lambda images: np.asarray(extractor.extract(images)[0]),
-            "VLAD": self._vlads,
+            f"network and {aggregation.name}" if merged else "network": self._head_values
         }
-        if whitening:
-            self.stages["whitening"] = _whiten(whitening)
+        if not merged:
+            self.stages[aggregation.name] = aggregation.vectors
+        if self._whiten:
+            self.stages["whitening"] = self._whiten
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
         """See `Engine`."""
         yield from overlapped(self._extractor.stream(sources), self._describe)
 
-    def _describe(self, window: list[FeatureBatch | Rejected]) -> Rows:
+    def _head_values(self, images: Any) -> Floats:
+        values, _, _ = self._extractor.extract(images)
+        return np.asarray(values[list(self._extractor.heads).index(AGGREGATED)])
+
+    def _describe(self, window: list[FeatureBatch[str] | Rejected]) -> Rows:
         rows: Rows = {}
         for batch in window:
             if isinstance(batch, FeatureBatch):
-                descriptors = self._vlads(batch.features)
-                if "whitening" in self.stages:
-                    descriptors = self.stages["whitening"](descriptors)
+                descriptors = self._aggregation.vectors(batch.values[AGGREGATED])
+                if self._whiten:
+                    descriptors = self._whiten(descriptors)
                 rows.update(zip(batch.positions, descriptors, strict=True))
             else:
                 rows.update([batch])
         return rows
 
-    def _vlads(self, features: Floats) -> Floats:
-        """(B, N, C) float32 local features -> (B, K*C) float32 VLADs."""
-        return encode_vlad(features, self._codebook, intra_norm=self._config.intra_norm, power=self._config.power)
-
 
 class GraphEngine:
-    """Network, VLAD and whitening in one graph."""
+    """Network, aggregation and whitening in one graph.
 
-    def __init__(self, extractor: FeatureExtractor, model: keras.Model) -> None:
-        """Takes what prepares the images, and `tfvlad.Encoder.model`."""
+    Args:
+      extractor: prepares the images; its own graph is not run.
+      model: `tfvlad.Encoder.model`.
+    """
+
+    def __init__(self, extractor: FeatureExtractor[str], model: keras.Model) -> None:
         self._extractor = extractor
         self._run = tf.function(
             lambda images: model(images, training=False),
@@ -102,11 +107,11 @@ class GraphEngine:
         return [(batch, self._run(batch.images)) if isinstance(batch, ImageBatch) else batch for batch in window]
 
 
-def _whiten(whitening: Whitening) -> Callable[[Floats], Floats]:
-    """A function of (B, K*C) float32 VLADs that gives (B, dim) float32 descriptors.
+def _whitening_function(whitening: Whitening) -> Callable[[Floats], Floats]:
+    """Makes a function that takes (B, D) float32 vectors and gives (B, dim) float32 descriptors.
 
-    On TensorFlow's threads: those of NumPy's BLAS wait for each other by spinning, which takes a hundred times as long
-    where the network's threads are at work.
+    It runs on TensorFlow's threads. Those of NumPy's BLAS wait for each other by spinning, which takes a hundred times
+    as long while the network's threads are at work.
     """
     layer = WhiteningLayer(whitening.dim, *whitening.folded())
     layer.build((None, whitening.components.shape[1]))
@@ -122,7 +127,7 @@ def _fetch(window: list[tuple[ImageBatch, Any] | Rejected]) -> Rows:
             continue
         for position, name, descriptor in zip(batch.positions, batch.names, np.asarray(result), strict=True):
             good = np.isfinite(descriptor).all()
-            rows[position] = descriptor if good else ImageError(name, "the network's activations are not finite")
+            rows[position] = descriptor if good else ImageError(name, NOT_FINITE)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Fitting: the codebook, then the whitening, from bounded samples of a collection of images."""
+"""Fitting: the codebook, where one is needed, then the whitening, each from a bounded sample of the images."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig
+from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.codebook import FeatureSample, fit_codebook, images_to_sample
+from tfvlad.encoding.engines import AGGREGATED
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.encoding.whitening import Whitening, check_dim, fit_whitening
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images.loading import Source
-from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
@@ -24,17 +25,24 @@ _KEPT_BATCH = 16
 
 
 class Fitting:
-    """The images to fit on, less those that turn out to be unusable."""
+    """The images to fit on, without those that turn out to be unusable.
+
+    Args:
+      sources: the images.
+      extractor: its head `AGGREGATED` is the aggregation's.
+      config: settings.
+      seed: of both samples.
+      on_error: is called with the error of each unusable image; None raises it instead.
+    """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        extractor: FeatureExtractor,
+        extractor: FeatureExtractor[str],
         config: EncoderConfig,
         seed: int,
         on_error: OnError | None,
     ) -> None:
-        """See `tfvlad.encoding.encoder.Encoder.fit` for the arguments."""
         self._sources = sources
         self._extractor = extractor
         self._config = config
@@ -55,36 +63,46 @@ class Fitting:
         sample = FeatureSample(len(chosen), config.codebook_samples, self._seed)
         free = _KEPT_BYTES
         for batch in self._batches(chosen, "Codebook"):
-            for position, features in zip(batch.positions, batch.features, strict=True):
+            images = batch.values[AGGREGATED]
+            for position, features in zip(batch.positions, images, strict=True):
                 sample.add(position, features)
-            free -= batch.features.nbytes
+            free -= images.nbytes
             if free >= 0:
-                self._kept.update(zip(chosen[batch.positions].tolist(), batch.features, strict=True))
-        if not self._usable[chosen].any():
-            raise ConfigError(f"none of the {len(chosen)} images can be used; the first is {self._first_error}")
+                self._kept.update(zip(chosen[batch.positions].tolist(), images, strict=True))
+        self._require_one_of(chosen)
         return fit_codebook(sample.features(), config.clusters, self._seed)
 
-    def whitening(self, codebook: Floats, dim: int) -> Whitening:
-        """Fits the whitening to `dim` dimensions on the VLADs of that codebook."""
-        config = self._config
+    def whitening(self, aggregation: Aggregation, size: int, dim: int) -> Whitening:
+        """Fits the whitening.
+
+        Args:
+          aggregation: makes the vectors, with its codebook fitted.
+          size: D, the length of a vector.
+          dim: dimensions to leave.
+
+        Raises:
+          ConfigError: no image can be used, or too few for so many dimensions.
+        """
         usable = np.flatnonzero(self._usable)
-        check_dim(dim, len(usable), codebook.size)
-        chosen = np.sort(np.random.default_rng(self._seed).permutation(usable)[: config.whitening_samples])
-        vlads = np.zeros((len(chosen), codebook.size), np.float32)
+        check_dim(dim, len(usable), size)
+        chosen = np.sort(np.random.default_rng(self._seed).permutation(usable)[: self._config.whitening_samples])
+        vectors = np.zeros((len(chosen), size), np.float32)
         is_kept = np.isin(chosen, list(self._kept))
         known, others = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
         for start in range(0, len(known), _KEPT_BATCH):
             rows = known[start : start + _KEPT_BATCH]
-            vlads[rows] = self._vlads([self._kept.pop(position) for position in chosen[rows].tolist()], codebook)
+            vectors[rows] = aggregation.vectors([self._kept.pop(position) for position in chosen[rows].tolist()])
         self._kept.clear()
         for batch in self._batches(chosen[others], "Whitening"):
-            vlads[others[batch.positions]] = self._vlads(batch.features, codebook)
-        return fit_whitening(vlads[self._usable[chosen]], dim, self._seed)
+            vectors[others[batch.positions]] = aggregation.vectors(batch.values[AGGREGATED])
+        self._require_one_of(chosen)
+        return fit_whitening(vectors[self._usable[chosen]], dim, self._seed)
 
-    def _vlads(self, features: Floats | list[Floats], codebook: Floats) -> Floats:
-        return encode_vlad(features, codebook, intra_norm=self._config.intra_norm, power=self._config.power)
+    def _require_one_of(self, chosen: npt.NDArray[np.intp]) -> None:
+        if not self._usable[chosen].any():
+            raise ConfigError(f"none of the {len(chosen)} images can be used; the first is {self._first_error}")
 
-    def _batches(self, chosen: npt.NDArray[np.intp], stage: str) -> Iterator[FeatureBatch]:
+    def _batches(self, chosen: npt.NDArray[np.intp], stage: str) -> Iterator[FeatureBatch[str]]:
         sources = (self._sources[i] for i in chosen)
         with tqdm(None, stage, len(chosen), disable=None, delay=2, unit=" images") as bar:
             for window in self._extractor.stream(sources):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -10,8 +11,11 @@ import numpy.typing as npt
 from keras import ops
 
 _SMALLEST_NORM = 1e-12  # below it a vector counts as zero and stays zero
+_GEM_POWER = 3.0  # Radenovic, Tolias and Chum, PAMI 2019, section 3.2, before any training
+_SMALLEST_ACTIVATION = 1e-6  # a mean of powers of values below 0 has no root
 
 Floats = npt.NDArray[np.float32]
+Kind = Literal["mean", "max", "gem"]
 
 
 class _Float32Layer(keras.layers.Layer):  # type: ignore[misc]
@@ -89,6 +93,42 @@ class VLAD(_Float32Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"clusters": self.clusters, "intra_norm": self.intra_norm, "power": self.power}
         return {**super().get_config(), **own}
+
+
+def _gem(maps: Any) -> Any:
+    powers = ops.mean(ops.maximum(maps, _SMALLEST_ACTIVATION) ** _GEM_POWER, axis=(1, 2))
+    return powers ** (1 / _GEM_POWER)
+
+
+_POOLINGS: dict[Kind, Callable[[Any], Any]] = {
+    "mean": lambda maps: ops.mean(maps, axis=(1, 2)),
+    "max": lambda maps: ops.max(maps, axis=(1, 2)),
+    "gem": _gem,
+}
+
+
+@keras.saving.register_keras_serializable("tfvlad")
+class Pooling(_Float32Layer):
+    """Activation map -> one vector: each channel's mean, maximum or generalised mean over all cells, then L2.
+
+    (B, H, W, C) float -> (B, C) float, unit length.
+
+    Args:
+      kind: ``mean`` (Ng et al. 2015 compare with it), ``max``, or ``gem``, the generalised mean of power 3.
+    """
+
+    def __init__(self, kind: Kind, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def call(self, maps: Any) -> Any:
+        return _unit_length(_POOLINGS[self.kind](maps))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape[0], input_shape[-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kind": self.kind}
 
 
 @keras.saving.register_keras_serializable("tfvlad")

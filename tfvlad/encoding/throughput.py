@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tfvlad.encoding.encoder import Encoder
-from tfvlad.errors import ConfigError, ImageError
+from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.batching import ImageBatch
 from tfvlad.images.loading import Source
 from tfvlad.networks.machine import usable_cores
@@ -19,8 +19,9 @@ class Stage:
     """One stage, run by itself.
 
     Attributes:
-      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``; on a GPU the last three
-        are one, ``graph``.
+      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``. An encoder that pools
+        has ``network and GeM pooling``, or the like, instead of the two in the middle. On a GPU all but the first are
+        one, ``graph``.
       seconds: wall time of all images.
       cpu_seconds: processor time of all images, over all threads.
     """
@@ -44,7 +45,7 @@ class Throughput:
     """
 
     images: int
-    failed: list[ImageError]
+    failed: list[Failure]
     stages: list[Stage]
     seconds: float
     cpu_seconds: float
@@ -105,6 +106,6 @@ def _each(stage: Callable[[Any], Any], values: list[Any]) -> list[Any]:
     return [stage(value) for value in values]
 
 
-def _failures(rows: Iterable[Any]) -> dict[int, ImageError]:
+def _failures(rows: Iterable[Any]) -> dict[int, Failure]:
     """Takes descriptors and lets go of them; gives what is not one, by its position."""
-    return {position: row for position, row in enumerate(rows) if isinstance(row, ImageError)}
+    return {position: Failure.of(row) for position, row in enumerate(rows) if isinstance(row, ImageError)}

@@ -142,15 +142,15 @@ def _randomised(vlads: Floats, mean: Floats, dim: int, seed: int) -> tuple[Float
     return (basis @ vectors[:, ::-1][:, :dim].astype(np.float32)).T, squares[::-1][:dim]
 
 
-def check_dim(dim: int, samples: int, vlad_size: int) -> None:
-    """Refuses a `dim` that so many samples cannot give, before the work is done.
+def check_dim(dim: int, samples: int, size: int) -> None:
+    """Refuses a `dim` that so many vectors of `size` numbers cannot give, before the work is done.
 
     Raises:
       ConfigError: says the largest possible one.
     """
-    largest = min(samples - 1, vlad_size)
+    largest = min(samples - 1, size)
     if dim > largest:
         raise ConfigError(
-            f"dim={dim} is too large: {samples} images and VLADs of {vlad_size} dimensions give {max(largest, 0)} at "
-            "most; give more images, a smaller dim, or dim=0 for the whole VLAD"
+            f"dim={dim} is too large: {samples} images and vectors of {size} dimensions give {max(largest, 0)} at "
+            "most; give more images, a smaller dim, or dim=0 for the whole vector"
         )

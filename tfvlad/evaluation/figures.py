@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfvlad.evaluation.datasets import Judgement
 from tfvlad.evaluation.measuring import Measurement
 from tfvlad.evaluation.metrics import Evaluation
-from tfvlad.storage.json_files import or_null
+from tfvlad.storage.atomic import or_null
 
 
 def as_json(measured: Measurement) -> dict[str, object]:

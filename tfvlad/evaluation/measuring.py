@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tfvlad
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 from tfvlad.evaluation.datasets import Dataset, Judgement, Query, Truth
 from tfvlad.evaluation.metrics import Evaluation
 from tfvlad.evaluation.queries import encode_queries
@@ -37,7 +37,7 @@ class Measurement:
         what the graph missed; None where that was not asked for.
       rows: the queries with their first exact hits, and the first right answer where it comes later, judged under the
         first protocol.
-      failures: (path, reason) of the queries that could not be used; they are left out.
+      failures: the queries that could not be used; they are left out.
     """
 
     dataset: Dataset
@@ -46,7 +46,7 @@ class Measurement:
     exact_rankings: list[Ranking]
     graph_rankings: list[Ranking] | None
     rows: list[ResultRow]
-    failures: list[tuple[str, str]]
+    failures: list[Failure]
 
     @property
     def evaluation(self) -> Evaluation:
@@ -69,7 +69,7 @@ def measure(index: tfvlad.Index, dataset: Dataset, depth: int | None = None, sho
     places, descriptors, failures = encode_queries(index.encoder, dataset.queries)
     usable = dataset.select(places)
     if not any(truth["ok"] for truth in usable.ground_truth):
-        reasons = dict(failures)
+        reasons = {failure.path: failure.reason for failure in failures}
         path = next(
             query.path
             for query, truth in zip(dataset.queries, dataset.ground_truth, strict=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tfvlad.encoding.interface import AnyEncoder
-from tfvlad.errors import ConfigError, ImageError
+from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.crops import read_crop
 from tfvlad.images.loading import Source
@@ -17,11 +17,11 @@ from tfvlad.images.loading import Source
 
 def encode_queries(
     encoder: AnyEncoder, queries: Sequence[Query]
-) -> tuple[list[int], npt.NDArray[np.float32], list[tuple[str, str]]]:
+) -> tuple[list[int], npt.NDArray[np.float32], list[Failure]]:
     """Encodes every query that can be read.
 
     Returns:
-      The places in `queries` of those that could be encoded, their (n, dim) float32 descriptors, and (path, reason) of
+      The places in `queries` of those that could be encoded, their (n, dim) float32 descriptors, and the failures of
       the others.
 
     Raises:
@@ -51,11 +51,10 @@ def encode_queries(
         else:
             found.append(given[number])
             rows.append(row)
-    account = [(queries[place].path, failures[place]) for place in sorted(failures)]
+    account = [Failure(queries[place].path, failures[place]) for place in sorted(failures)]
     if not found:
-        path, reason = account[0]
         others = f" (and {len(account) - 1} more that cannot be used)" if len(account) > 1 else ""
-        raise ConfigError(f"{path}: {reason}{others}")
+        raise ConfigError(f"{account[0]}{others}")
     return found, np.stack(rows), account
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tfvlad
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 from tfvlad.evaluation.datasets import (
     DatabaseImage,
     Dataset,
@@ -17,7 +17,7 @@ from tfvlad.evaluation.datasets import (
 
 def asked_dataset(
     index: tfvlad.Index, dataset: str | None, queries: str | None, rule: str, query_boxes: bool = True
-) -> tuple[Dataset, list[tuple[str, str]]]:
+) -> tuple[Dataset, list[Failure]]:
     """A public benchmark or a plain folder, with its right answers by the ids of an index.
 
     Args:
@@ -28,7 +28,7 @@ def asked_dataset(
       query_boxes: whether a query that is a part of its image is searched for by this part only.
 
     Returns:
-      The data set, and (path, reason) of images of its database that are not indexed.
+      The data set, and failures for the images of its database that are not indexed.
 
     Raises:
       ConfigError: the files, or the ground truth, are not there or do not fit the index.
@@ -41,5 +41,5 @@ def asked_dataset(
     if queries:
         raise ConfigError(f"{name} has queries of its own; leave --queries out")
     published, missing = as_indexed(load_dataset(name, folder), indexed)
-    failures = [(path, "is not in the index, and so never found") for path in missing]
+    failures = [Failure(path, "is not in the index, and so never found") for path in missing]
     return published if query_boxes else published.whole_images(), failures

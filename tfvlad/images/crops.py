@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvlad.errors import ImageError
 from tfvlad.images.boxes import Box
 from tfvlad.images.decoding import decode
-from tfvlad.images.loading import read_file, run_decoder
+from tfvlad.images.loading import read_file, run_decoder, source_name
 from tfvlad.images.orientation import read_orientation, turn_upright
 
 _EVERY_PIXEL = 2**24  # of a side: no decoder may reduce a smaller image
@@ -44,13 +44,18 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
     return pixels[top:bottom, left:right]
 
 
-def read_upright(path: str, max_pixels: int) -> npt.NDArray[np.uint8]:
+def read_upright(source: str | bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
     """Decodes an image as `tfvlad.images.loading` does, in full size, and turns it upright: (H, W, 3) uint8 RGB.
+
+    Args:
+      source: the path of an image file, or its bytes.
+      max_pixels: see `tfvlad.EncoderConfig`.
 
     Raises:
       ImageError: the file cannot be read.
     """
-    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), read_file(path), path).numpy()
+    data = source if isinstance(source, bytes) else read_file(source)
+    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), data, source_name(source)).numpy()
     return pixels
 
 

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -170,6 +170,12 @@ def preprocess(image: Tensor, mode: Preprocessing) -> Tensor:
     if mode == "torch":
         return (image / 255.0 - tf.constant(_IMAGENET_MEAN_RGB)) / tf.constant(_IMAGENET_STD_RGB)
     return image
+
+
+def as_sources(sources: Source | Iterable[Source]) -> Iterable[Source]:
+    """Takes one image or several, and gives several: one becomes a list of one, anything else stays as it is."""
+    is_one = isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3)
+    return [sources] if is_one else sources  # type: ignore[list-item, return-value]
 
 
 def source_name(source: Source) -> str:

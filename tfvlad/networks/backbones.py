@@ -16,12 +16,23 @@ from tfvlad.networks.weights import build_with_weights, first_line, weights_dige
 
 @dataclasses.dataclass(frozen=True)
 class _Named:
-    """A network of `keras.applications`: what it is called there, and the paper's names for its layers."""
+    """A network of `keras.applications`.
+
+    Attributes:
+      application: its name there.
+      preprocessing: how its training scaled the pixels.
+      default_layer: the layer that is taken where none is named.
+      aliases: the paper's name -> the layer's own name.
+      fc_layer: the features before the classifier, which the paper compares with.
+      fc_size: pixels of a side where those features take no other; else None.
+    """
 
     application: str
     preprocessing: Preprocessing
     default_layer: str
     aliases: dict[str, str]
+    fc_layer: str
+    fc_size: int | None
 
 
 _VGG16_ALIASES = {
@@ -45,8 +56,8 @@ _INCEPTION_ALIASES = {
 }
 
 NAMED = {
-    "vgg16": _Named("VGG16", "caffe", "block4_conv3", _VGG16_ALIASES),
-    "inceptionv3": _Named("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES),
+    "vgg16": _Named("VGG16", "caffe", "block4_conv3", _VGG16_ALIASES, "fc2", 224),
+    "inceptionv3": _Named("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES, "avg_pool", None),
 }
 
 
@@ -56,7 +67,7 @@ class Backbone:
 
     Attributes:
       model: (B, H, W, 3) float32, preprocessed -> (B, h, w, C) float32 activations; layers beyond the cut are not in
-        it.
+        it. Fully connected features are a map of one cell: h = w = 1.
       layer: the layer's name.
       preprocessing: how pixels must be scaled.
       digest: SHA-256 of the kinds of layers and of all their weights.
@@ -80,13 +91,26 @@ def load_backbone(config: EncoderConfig) -> Backbone:
       ConfigError: the network, the layer or a setting does not exist or does not fit.
       WeightsError: the weights cannot be had.
     """
-    network = load_network(config.backbone, config.weights)
+    with_fc = config.encoding == "fc"
+    if with_fc:
+        check_fc(config)
+    network = load_network(config.backbone, config.weights, with_fc)
     preprocessing = find_preprocessing(config)
-    layer, output = find_layer(network, config.backbone, config.layer)
+    if with_fc:
+        layer, output = fc_features(network, config.backbone)
+        if config.layer not in (None, layer):
+            raise ConfigError(f"layer must be {layer!r} or left out for encoding fc, got {config.layer!r}")
+    else:
+        layer, output = find_layer(network, config.backbone, config.layer)
     model = keras.Model(network.inputs[0], output)
     compute_in(config.precision, model)
     check_input_size(model, config)
     return Backbone(model, layer, preprocessing, weights_digest(model))
+
+
+def comes_by_name(config: EncoderConfig) -> bool:
+    """Whether a network can be had again by its name alone, so that nobody need keep a copy of it."""
+    return config.backbone in NAMED and config.weights == "imagenet"
 
 
 def find_preprocessing(config: EncoderConfig) -> Preprocessing:
@@ -119,15 +143,23 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
     return Backbone(model, config.layer, config.preprocessing, weights_digest(model))
 
 
-def load_network(backbone: str, weights: str) -> keras.Model:
-    """Builds a whole network, without the classifier of the named ones; for the arguments see `EncoderConfig`.
+def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Model:
+    """Builds a whole network.
+
+    Args:
+      backbone: see `EncoderConfig`.
+      weights: likewise.
+      with_fc: whether `fc_features` are wanted of it. VGG16 then comes with its classifier, and takes images of one
+        size only; without, the named networks have no classifier and take any size.
 
     Raises:
       ConfigError: there is no such network, or it does not take RGB images.
       WeightsError: the weights cannot be had.
     """
     if backbone in NAMED:
-        return build_with_weights(backbone, getattr(keras.applications, NAMED[backbone].application), weights)
+        named = NAMED[backbone]
+        top = with_fc and named.fc_size is not None
+        return build_with_weights(backbone, getattr(keras.applications, named.application), weights, top)
     if not backbone.endswith(".keras"):
         raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
     if not os.path.isfile(backbone):
@@ -193,6 +225,65 @@ def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[s
         raise ConfigError(f"layer must be given for {backbone}; {there_are}")
     close = difflib.get_close_matches(wanted, layers, n=1)
     raise ConfigError(f"layer {wanted!r} is not there{f', did you mean {close[0]!r}?' if close else ';'} {there_are}")
+
+
+def check_fc(config: EncoderConfig) -> None:
+    """Refuses settings with which a network has no fully connected features.
+
+    Raises:
+      ConfigError: says which settings it needs.
+    """
+    if not has_fc(config):
+        size = NAMED[config.backbone].fc_size
+        raise ConfigError(
+            f"encoding fc of {config.backbone} takes images of {size}x{size} pixels only: image_size must be {size} "
+            f"and resize stretch, got {config.image_size} and {config.resize}"
+        )
+    if config.backbone in NAMED and config.weights != "imagenet" and not config.weights.startswith("random:"):
+        raise ConfigError(f"encoding fc needs weights imagenet or random:SEED, got {config.weights!r}")
+
+
+def has_fc(config: EncoderConfig) -> bool:
+    """Whether a network has fully connected features at the size of a configuration, as far as the settings tell."""
+    named = NAMED.get(config.backbone)
+    fixed = named.fc_size if named else None
+    return fixed is None or (config.image_size == fixed and config.resize == "stretch")
+
+
+def fc_features(network: keras.Model, backbone: str) -> tuple[str, keras.KerasTensor]:
+    """Finds the last features before a network's classifier.
+
+    Args:
+      network: from `load_network` with `with_fc`.
+      backbone: what it was loaded by.
+
+    Returns:
+      The layer's name, and its symbolic output as a map of one cell, (B, 1, 1, D).
+
+    Raises:
+      ConfigError: the network has none.
+    """
+    name, output = _fc_layer(network, backbone)
+    return name, keras.layers.Reshape((1, 1, int(output.shape[-1])))(output)
+
+
+def _fc_layer(network: keras.Model, backbone: str) -> tuple[str, keras.KerasTensor]:
+    if backbone in NAMED:
+        name = NAMED[backbone].fc_layer
+        if NAMED[backbone].fc_size is not None:
+            return name, network.get_layer(name).output
+        return name, keras.layers.GlobalAveragePooling2D(name=name, dtype="float32")(network.outputs[0])
+    flat = [layer for layer in network.layers[:-1] if _is_vector(layer.output)]
+    if not flat:
+        raise ConfigError(
+            f"encoding fc: {backbone} has no layer with (batch, features) before its last one, so no fc; "
+            "vlad, mean, max and gem are possible"
+        )
+    return flat[-1].name, flat[-1].output
+
+
+def _is_vector(output: object) -> bool:
+    return isinstance(output, keras.KerasTensor) and len(output.shape) == 2
 
 
 def compute_in(precision: Precision, model: keras.Model) -> None:

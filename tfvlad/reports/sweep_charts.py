@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
+from tfvlad.config import ENCODING_NAMES, Encoding
 from tfvlad.reports.charts import Axis, Chart, Point, Series, linear, logarithmic, names
-from tfvlad.sweep.choice import ENCODING_NAMES, described, front, like_for_like, ranked, score
-from tfvlad.sweep.grid import Encoding, Setting
+from tfvlad.sweep.choice import described, front, like_for_like, ranked, score
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.study import Cell, Study
 
 Intervals = Mapping[Setting, tuple[float, float]]  # of the first protocol's score

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tfvlad.config import MAX_PIXELS
 from tfvlad.encoding.interface import REMOTE
 from tfvlad.errors import ImageError, MismatchError, ServingError
-from tfvlad.images.loading import Source, read_file, rgb_pixels, source_name
+from tfvlad.images.loading import Source, as_sources, read_file, rgb_pixels, source_name
 from tfvlad.serving.transports import UnavailableError, transport
 
 Floats = npt.NDArray[np.float32]
@@ -89,10 +89,8 @@ class RemoteEncoder:
           ServingError: the server does not answer as it should.
           MismatchError: another encoder is served than the one that is wanted.
         """
-        if isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3):
-            sources = [sources]
         rows = []
-        for row in self.encode_stream(sources):
+        for row in self.encode_stream(as_sources(sources)):
             if isinstance(row, ImageError):
                 raise row
             rows.append(row)

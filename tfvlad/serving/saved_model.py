@@ -100,7 +100,8 @@ def _checked(version: int) -> int:
 def _label(encoder: Encoder) -> str:
     config = encoder.config
     backbone = os.path.splitext(os.path.basename(config.backbone))[0]
-    parts = (backbone, config.layer, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
+    encoding = [] if config.encoding == "vlad" else [config.encoding]
+    parts = (backbone, config.layer, *encoding, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(map(str, parts)))
 
 

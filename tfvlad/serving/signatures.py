@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfvlad.encoding.encoder import Encoder
-from tfvlad.encoding.features import batch_size, has_cells
+from tfvlad.encoding.features import batch_size, output_shapes
 from tfvlad.encoding.layers import LocalFeatures
 from tfvlad.images.loading import image_loader
 
@@ -144,5 +144,9 @@ class Served(tf.Module):  # type: ignore[misc]
 def _smallest(model: keras.Model, side: int) -> tuple[int, int]:
     """The lowest and the narrowest image, in pixels, that have a local feature where the other side is `side`."""
     sides = range(1, side + 1)
-    height = 1 + bisect.bisect_left(sides, True, key=lambda height: has_cells(model, height, side))
-    return height, 1 + bisect.bisect_left(sides, True, key=lambda width: has_cells(model, side, width))
+
+    def has_cells(height: int, width: int) -> bool:
+        return output_shapes(model, height, width) is not None
+
+    height = 1 + bisect.bisect_left(sides, True, key=lambda height: has_cells(height, side))
+    return height, 1 + bisect.bisect_left(sides, True, key=lambda width: has_cells(side, width))

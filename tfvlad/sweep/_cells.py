@@ -11,7 +11,7 @@ import numpy as np
 
 from tfvlad.errors import ArtifactError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.storage.json_files import or_null, read_json, write_json
+from tfvlad.storage.atomic import or_null, read_json, write_json
 from tfvlad.sweep._keys import Keys
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep.grid import DescriptorKind, Setting

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.encoding.codebook import bounded, draw, fit_codebook, share
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ConfigError
-from tfvlad.storage.atomic import atomic_file
-from tfvlad.storage.json_files import read_json, write_json
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep._plan import SweepTask
 from tfvlad.sweep._scratch import Mapped, PassProgress, Scratch, run_pass
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor
+from tfvlad.sweep._whole_network import HeadKey
 from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ class Codebooks:
 
     def fit(
         self,
-        extractor: Callable[[], LayerExtractor],
+        extractor: Callable[[], FeatureExtractor[HeadKey]],
         shapes: Sequence[tuple[int, int, int]],
         image_done: Callable[[int], None],
         codebook_done: Callable[[DescriptorKind], None],
@@ -78,7 +78,7 @@ class Codebooks:
 
     def _fit_all(
         self,
-        extractor: LayerExtractor,
+        extractor: FeatureExtractor[HeadKey],
         shapes: Sequence[tuple[int, int, int]],
         image_done: Callable[[int], None],
         codebook_done: Callable[[DescriptorKind], None],
@@ -100,15 +100,19 @@ class Codebooks:
         return impossible
 
     def _sample(
-        self, extractor: LayerExtractor, counts: Mapped, samples: list[Mapped], image_done: Callable[[int], None]
+        self,
+        extractor: FeatureExtractor[HeadKey],
+        counts: Mapped,
+        samples: list[Mapped],
+        image_done: Callable[[int], None],
     ) -> None:
         """Draws up to so many local features of each layer from every image, and notes how many there were."""
         config, seed = self._task.config, self._task.seed
         each = share(len(self._task.sampled), config.codebook_samples)
 
-        def store(positions: list[int], batch: LayerBatch) -> None:
+        def store(positions: list[int], batch: FeatureBatch[HeadKey]) -> None:
             for layer, of_images, sample in zip(self._layers, counts, samples, strict=True):
-                for position, features in zip(positions, batch.features[layer], strict=True):
+                for position, features in zip(positions, batch.values[layer, "vlad"], strict=True):
                     places = draw(position, len(features), each, seed)
                     sample[position, : len(places)] = features[places]
                     of_images[position] = len(places)

@@ -17,11 +17,11 @@ from typing import Literal, NamedTuple
 import keras
 from tqdm import tqdm
 
+from tfvlad.encoding.features import batch_shape
 from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.errors import ConfigError
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep._whole_network import WholeNetwork
-from tfvlad.sweep.extraction import batch_shape
 from tfvlad.sweep.grid import DescriptorKind
 from tfvlad.sweep.output_folder import SCRATCH
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import EncoderConfig
-from tfvlad.encoding.layers import LocalFeatures
+from tfvlad.encoding.aggregation import Aggregation
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, batch_shape, outputs_of
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.loading import image_loader
@@ -24,14 +24,13 @@ from tfvlad.sweep._judging import Judgement, judge_dims
 from tfvlad.sweep._keys import digest
 from tfvlad.sweep._plan import Roles, SizePlan, SweepTask
 from tfvlad.sweep._scratch import Mapped, PassProgress, Scratch, run_pass
-from tfvlad.sweep._whole_network import WholeNetwork, outputs_of
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, batch_shape, pool
+from tfvlad.sweep._whole_network import HeadKey, WholeNetwork, aggregation_for, extractor_for, head_key
 from tfvlad.sweep.grid import DescriptorKind
 from tfvlad.sweep.output_folder import SCRATCH
 from tfvlad.sweep.study import Cell
-from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
+Aggregations = Mapping[DescriptorKind, Aggregation]
 Tensor = Any
 
 _TIMED_RUNS = 5
@@ -105,11 +104,12 @@ class SizeSweep:
         self, scratch: Scratch, failed: dict[int, str], fitted: list[DescriptorKind], bar: ProgressBar
     ) -> None:
         codebooks = {kind: np.load(scratch.codebook(kind)) for kind in fitted if kind.encoding == "vlad"}
+        aggregations = {kind: aggregation_for(kind, self._task.config, codebooks.get(kind)) for kind in fitted}
         images, roles = self._task.images_and_roles(failed)
         progress = PassProgress(scratch.path("descriptors.json"))
         shapes = [(len(images), self._plan.length(kind)) for kind in fitted]
         rows = dict(zip(fitted, scratch.arrays("rows", shapes), strict=True))
-        self._encode(images, progress, rows, codebooks, bar)
+        self._encode(images, progress, rows, aggregations, bar)
         self._cells.add_failures({images[row]: reason for row, reason in progress.failures.items()})
         roles = roles.without(progress.failures)
         if not ((roles.queries >= 0).any() and (roles.database >= 0).any()):
@@ -120,7 +120,7 @@ class SizeSweep:
             )
         some_image = next(image for row, image in enumerate(images) if not image.box and row not in progress.failures)
         wanted = [kind for kind in fitted if kind in self._cells.missing]
-        costs = self._time(wanted, codebooks, some_image, bar)
+        costs = self._time(wanted, aggregations, some_image, bar)
         for kind in wanted:
             self._describe(bar, f"rankings of {kind.layer or 'the whole network'}")
             self._judge(kind, rows[kind], roles, scratch, *costs[kind])
@@ -131,19 +131,14 @@ class SizeSweep:
         images: list[Query],
         progress: PassProgress,
         rows: dict[DescriptorKind, Mapped],
-        codebooks: dict[DescriptorKind, Floats],
+        aggregations: Aggregations,
         bar: ProgressBar,
     ) -> None:
         """Writes the full descriptors of each kind, a row for each image."""
-        config = self._task.config
 
-        def store(positions: list[int], batch: LayerBatch) -> None:
+        def store(positions: list[int], batch: FeatureBatch[HeadKey]) -> None:
             for kind, array in rows.items():
-                if kind in codebooks:
-                    features = batch.features[kind.layer]
-                    array[positions] = encode_vlad(features, codebooks[kind], config.intra_norm, config.power)
-                else:
-                    array[positions] = batch.pooled[kind.layer, kind.encoding]
+                array[positions] = aggregations[kind].vectors(batch.values[head_key(kind)])
 
         def image_done(number: int) -> None:
             bar.advance("images", number * self.forecast.encoding)
@@ -151,13 +146,14 @@ class SizeSweep:
         self._describe(bar, "descriptors")
         bar.skip("images", progress.done * self.forecast.encoding)
         array = next(iter(rows.values()))
-        run_pass(self._extractor(list(rows)), images, progress, array, store, config.max_pixels, image_done)
+        max_pixels = self._task.config.max_pixels
+        run_pass(self._extractor(list(rows)), images, progress, array, store, max_pixels, image_done)
 
-    def _extractor(self, kinds: list[DescriptorKind]) -> LayerExtractor:
-        return LayerExtractor(self._plan.network, self._loader, self._plan.image_size, kinds)
+    def _extractor(self, kinds: list[DescriptorKind]) -> FeatureExtractor[HeadKey]:
+        return extractor_for(self._plan.network, self._loader, self._plan.image_size, kinds, self._task.config)
 
     def _time(
-        self, kinds: list[DescriptorKind], codebooks: dict[DescriptorKind, Floats], image: Query, bar: ProgressBar
+        self, kinds: list[DescriptorKind], aggregations: Aggregations, image: Query, bar: ProgressBar
     ) -> dict[DescriptorKind, tuple[float, float]]:
         """Measures the milliseconds per image of network and encoding, on copies of one image."""
         shapes = [self._plan.shapes[layer] for layer in dict.fromkeys(kind.layer for kind in kinds)]
@@ -167,7 +163,7 @@ class SizeSweep:
         for layer in dict.fromkeys(kind.layer for kind in kinds):
             self._describe(bar, f"time of {layer or 'the whole network'}")
             of_layer = [kind for kind in kinds if kind.layer == layer]
-            costs |= milliseconds(self._plan.network, of_layer, batch, codebooks, self._task.config)
+            costs |= milliseconds(self._plan.network, of_layer, batch, aggregations)
             bar.advance("timings", self.forecast.timings[layer])
         return costs
 
@@ -201,8 +197,7 @@ def milliseconds(
     network: WholeNetwork,
     kinds: Sequence[DescriptorKind],
     images: Tensor,
-    codebooks: Mapping[DescriptorKind, Floats],
-    config: EncoderConfig,
+    aggregations: Aggregations,
 ) -> dict[DescriptorKind, tuple[float, float]]:
     """Measures what an image takes on a batch in memory: the network up to a layer, and the encoding of its output.
 
@@ -210,8 +205,7 @@ def milliseconds(
       network: the network.
       kinds: descriptors of one layer; their whitening is not measured.
       images: (B, H, W, 3) float32, prepared for the network.
-      codebooks: of the VLADs among them.
-      config: settings of the VLADs.
+      aggregations: the aggregation of each of them.
 
     Returns:
       Kind -> milliseconds per image of the network, and of the encoding.
@@ -221,11 +215,9 @@ def milliseconds(
     output = run(images)
 
     def encode(kind: DescriptorKind) -> Callable[[], Any]:
-        if kind.encoding != "vlad":
-            pooled = _graph_function(lambda output: pool(output, kind.encoding), output)
-            return lambda: np.asarray(pooled(output))
-        local, codebook = _graph_function(LocalFeatures(dtype="float32"), output), codebooks[kind]
-        return lambda: encode_vlad(np.asarray(local(output)), codebook, config.intra_norm, config.power)
+        aggregation = aggregations[kind]
+        head = _graph_function(aggregation.head(), output)
+        return lambda: aggregation.vectors(np.asarray(head(output)))
 
     network_ms = _milliseconds(lambda: np.asarray(run(images)), len(images))
     return {kind: (network_ms, _milliseconds(encode(kind), len(images))) for kind in kinds}

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.codebook import images_to_sample, share
+from tfvlad.encoding.features import output_shapes
 from tfvlad.evaluation.datasets import Box, Dataset, Query
-from tfvlad.sweep._whole_network import FC, WholeNetwork, output_shapes
+from tfvlad.sweep._whole_network import FC, WholeNetwork, aggregation_for
 from tfvlad.sweep.grid import DescriptorKind, Grid, descriptor_kinds
 
 Rows = npt.NDArray[np.intp]
@@ -116,8 +117,8 @@ class SizePlan:
       image_size: pixels.
       grid: what is tried.
       kinds: the kinds of descriptors of all settings.
-      shapes: layer -> (h, w, C), or (D,) of fully connected features: the largest that an image gives. Layers for
-        which an image has too few pixels are left out.
+      shapes: layer -> (h, w, C), the largest map that an image gives. Layers for which an image has too few pixels
+        are left out.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class SizePlan:
             for layer in dict.fromkeys(kind.layer for kind in self.kinds)
             if (shapes := output_shapes(network.cut([layer]), image_size, image_size))
         }
-        self._samples = config.codebook_samples
+        self._config = config
         self._sampled = len(images_to_sample(fit_on, config.codebook_samples, seed=0))
         self._whitened = min(fit_on, config.whitening_samples)
 
@@ -166,7 +167,7 @@ class SizePlan:
 
     def length(self, kind: DescriptorKind) -> int:
         """The length of a full descriptor."""
-        return self._depth(kind.layer) * max(1, kind.clusters)
+        return aggregation_for(kind, self._config).length(self._depth(kind.layer))
 
     def encoder_bytes(self, kind: DescriptorKind, dim: int) -> int:
         """The bytes that an encoder holds beside its network: the codebook, and a projection with its offset."""
@@ -176,8 +177,8 @@ class SizePlan:
     def sample_shape(self, layer: str) -> tuple[int, int, int]:
         """The shape of a layer's sample for the codebooks: images, features of each at most, channels."""
         height, width, depth = self.shapes[layer]
-        return self._sampled, min(share(self._sampled, self._samples), height * width), depth
+        return self._sampled, min(share(self._sampled, self._config.codebook_samples), height * width), depth
 
     def _depth(self, layer: str) -> int:
-        """Channels of a layer, or dimensions of the fully connected features."""
+        """Channels of a layer; the fully connected features count as channels of a map with one cell."""
         return int(self.shapes[layer][-1])

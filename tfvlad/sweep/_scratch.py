@@ -11,24 +11,26 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.encoding.engines import overlapped
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ArtifactError, ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.evaluation.queries import query_source
+from tfvlad.images.batching import Rejected
 from tfvlad.images.loading import Source
-from tfvlad.storage.atomic import atomic_file
-from tfvlad.storage.json_files import read_json, write_json
-from tfvlad.sweep.extraction import LayerBatch, LayerExtractor, Step
+from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]
 Mapped = np.memmap[Any, np.dtype[np.float32]]  # an array in a file, or a part of one
+
+Key = TypeVar("Key", bound=Hashable)
 
 _PLAN = "plan.json"
 _SAVE_EVERY = 10.0  # seconds; a sweep that is killed has to repeat so much of a pass at most
@@ -155,11 +157,11 @@ class PassProgress:
 
 
 def run_pass(
-    extractor: LayerExtractor,
+    extractor: FeatureExtractor[Key],
     images: Sequence[Query],
     progress: PassProgress,
     array: Mapped,
-    store: Callable[[list[int], LayerBatch], None],
+    store: Callable[[list[int], FeatureBatch[Key]], None],
     max_pixels: int,
     advance: Callable[[int], None],
 ) -> None:
@@ -186,12 +188,12 @@ def run_pass(
                 reasons[position] = error.reason
                 yield b""
 
-    def take(step: Step) -> int:
+    def take(step: FeatureBatch[Key] | Rejected | int) -> int:
         nonlocal stopped
         if stopped:  # an earlier step failed half-way, so that later ones must not count as done
             return 0
         stopped = True
-        if isinstance(step, LayerBatch):
+        if isinstance(step, FeatureBatch):
             store([first + position for position in step.positions], step)
         elif isinstance(step, tuple):
             position = first + step[0]
@@ -203,12 +205,27 @@ def run_pass(
 
     before = 0
     try:
-        for done in overlapped(extractor.stream(sources()), take):
+        for done in overlapped(_steps(extractor, sources()), take):
             if done:
                 advance(done - before)
                 before = done
     finally:
         progress.save(array)
+
+
+def _steps(extractor: FeatureExtractor[Key], sources: Iterable[Source]) -> Iterator[FeatureBatch[Key] | Rejected | int]:
+    """Extracts a batch at a time, as the outputs of a whole window would take too much memory.
+
+    Yields:
+      Batches; (position, error) for each image that gives nothing; and after each window the number of images that are
+      done.
+    """
+    done = 0
+    for window in extractor.batches(sources):
+        for batch in window:
+            yield from extractor.extracted(batch)
+            done += 1 if isinstance(batch, tuple) else len(batch.positions)
+        yield done
 
 
 def _reserve(file: IO[bytes], values: int, path: str) -> None:

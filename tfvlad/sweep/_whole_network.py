@@ -1,7 +1,7 @@
-"""A network with all its layers: chosen by name or pattern, and cut at several of them at once.
+"""A network with all its layers, of which one forward pass gives the descriptors of all kinds.
 
-An encoder uses one layer of a network (see `tfvlad.networks`); a sweep runs the network once for all the layers that
-it studies, and for the fully connected features that the paper compares with.
+An encoder uses one layer of a network (see `tfvlad.networks`). A sweep finds the layers to study by name or pattern,
+cuts the network at all of them, and at the fully connected features that the paper compares with, and runs it once.
 """
 
 from __future__ import annotations
@@ -9,25 +9,33 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
-from tfvlad.config import EncoderConfig, Precision, Preprocessing
+from tfvlad.config import EncoderConfig, Encoding, Precision, Preprocessing
+from tfvlad.encoding.aggregation import Aggregation, aggregation_of
+from tfvlad.encoding.features import FeatureExtractor, Head
 from tfvlad.errors import ConfigError
+from tfvlad.images.loading import ImageLoader
 from tfvlad.networks.backbones import (
     NAMED,
+    check_fc,
     check_input_size,
     compute_in,
+    fc_features,
     find_layer,
     find_preprocessing,
+    has_fc,
     load_network,
     map_layers,
 )
-from tfvlad.networks.weights import build_with_weights
+from tfvlad.sweep.grid import DescriptorKind
 
-_FC = {"vgg16": "fc2", "inceptionv3": "avg_pool"}  # the features before the classifier, which the paper compares with
-_VGG16_SIZE = 224  # pixels; its fully connected layers take no other
+Floats = npt.NDArray[np.float32]
+HeadKey: TypeAlias = tuple[str, Encoding]  # layer and encoding: VLADs of one layer share their local features
 
 FC = ""  # stands for the fully connected features among the names of layers
 
@@ -38,7 +46,7 @@ class WholeNetwork:
 
     Attributes:
       model: the network.
-      outputs: layer -> (B, h, w, C) symbolic output, in the order of the network; for `FC`, (B, D).
+      outputs: layer -> (B, h, w, C) symbolic output, in the order of the network; for `FC`, (B, 1, 1, D).
       preprocessing: how pixels must be scaled.
       precision: the number format that it computes in.
     """
@@ -49,24 +57,10 @@ class WholeNetwork:
     precision: Precision
 
     def cut(self, layers: Sequence[str]) -> keras.Model:
-        """Makes the sub-model whose outputs are those of these layers; run it with `outputs_of`."""
+        """Makes the sub-model that gives these layers' outputs; run it with `tfvlad.encoding.features.outputs_of`."""
         model = keras.Model(self.model.inputs[0], [self.outputs[layer] for layer in layers])
         compute_in(self.precision, model)
         return model
-
-
-def outputs_of(model: keras.Model, images: Any) -> list[Any]:
-    """Runs a sub-model on (B, H, W, 3) float32. Returns a list even for one output, which Keras would unpack."""
-    return list(keras.tree.flatten(model(images, training=False)))
-
-
-def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int, ...]] | None:
-    """The shapes of the outputs for one image of so many pixels, (h, w, C) or (D,); None if one of them is empty."""
-    try:
-        shapes = [tuple(shape[1:]) for shape in model.compute_output_shape((1, height, width, 3))]
-    except ValueError:  # a window larger than what is left of the image
-        return None
-    return shapes if all(min(shape) > 0 for shape in shapes) else None
 
 
 def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bool) -> dict[int, WholeNetwork]:
@@ -92,7 +86,7 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
     loaded: dict[bool, WholeNetwork] = {}
     networks = {}
     for size in image_sizes:
-        kind = with_fc and _has_fc(config, size)
+        kind = with_fc and has_fc(dataclasses.replace(config, image_size=size))
         if kind not in loaded:
             loaded[kind] = _load(config, kind, preprocessing)
         networks[size] = loaded[kind]
@@ -101,29 +95,23 @@ def load_networks(config: EncoderConfig, image_sizes: Sequence[int], with_fc: bo
 
 
 def _load(config: EncoderConfig, with_fc: bool, preprocessing: Preprocessing) -> WholeNetwork:
-    if with_fc and config.backbone == "vgg16":
-        model = build_with_weights("vgg16", keras.applications.VGG16, config.weights, top=True)
-    else:
-        model = load_network(config.backbone, config.weights)
+    model = load_network(config.backbone, config.weights, with_fc)
     outputs: dict[str, Any] = dict(map_layers(model, config.backbone))
     if with_fc:
-        outputs[FC] = _fc_output(model, config.backbone)
+        _, outputs[FC] = fc_features(model, config.backbone)
     return WholeNetwork(model, outputs, preprocessing, config.precision)
 
 
-def _has_fc(config: EncoderConfig, image_size: int) -> bool:
-    """Whether the network has fully connected features at this size, as far as the settings tell."""
-    return config.backbone != "vgg16" or (image_size == _VGG16_SIZE and config.resize == "stretch")
-
-
 def _check_fc(config: EncoderConfig, image_sizes: Sequence[int]) -> None:
-    if not any(_has_fc(config, size) for size in image_sizes):
+    at_sizes = [dataclasses.replace(config, image_size=size) for size in image_sizes]
+    with_features = [config for config in at_sizes if has_fc(config)]
+    if not with_features:
+        size = NAMED[config.backbone].fc_size
         raise ConfigError(
-            f"encodings: fc of vgg16 takes images of {_VGG16_SIZE}x{_VGG16_SIZE} pixels only: add {_VGG16_SIZE} to "
+            f"encodings: fc of {config.backbone} takes images of {size}x{size} pixels only: add {size} to "
             "image_sizes, with resize stretch, or leave fc out"
         )
-    if config.backbone in NAMED and config.weights != "imagenet" and not config.weights.startswith("random:"):
-        raise ConfigError(f"encodings: fc needs weights imagenet or random:SEED, got {config.weights!r}; leave fc out")
+    check_fc(with_features[0])
 
 
 def select_layers(network: WholeNetwork, backbone: str, patterns: Sequence[str]) -> list[str]:
@@ -164,20 +152,32 @@ def _feeds(layer: keras.layers.Layer, kinds: tuple[type, ...]) -> bool:
     return any(isinstance(node.operation, kinds) for node in layer._outbound_nodes)
 
 
-def _fc_output(network: keras.Model, backbone: str) -> Any:
-    if backbone == "inceptionv3":
-        return keras.layers.GlobalAveragePooling2D(name=_FC[backbone], dtype="float32")(network.outputs[0])
-    if backbone in _FC:
-        return network.get_layer(_FC[backbone]).output
-    flat = [layer.output for layer in network.layers[:-1] if _is_vector(layer)]
-    if not flat:
-        raise ConfigError(
-            f"encodings: {backbone} has no layer with (batch, features) before its last one, so no fc; "
-            "vlad, mean, max and gem are possible"
-        )
-    return flat[-1]
+def extractor_for(
+    network: WholeNetwork, loader: ImageLoader, image_size: int, kinds: Sequence[DescriptorKind], config: EncoderConfig
+) -> FeatureExtractor[HeadKey]:
+    """Makes the extractor that gives what descriptors of several kinds need, in one forward pass.
+
+    Args:
+      network: the network.
+      loader: prepares the images.
+      image_size: pixels.
+      kinds: the kinds of descriptors that are wanted.
+      config: the settings that they share.
+    """
+    layers = list(dict.fromkeys(kind.layer for kind in kinds))
+    of_head = {head_key(kind): kind for kind in kinds}
+    heads = {key: Head(layers.index(kind.layer), aggregation_for(kind, config).head()) for key, kind in of_head.items()}
+    return FeatureExtractor(network.cut(layers), loader, image_size, heads)
 
 
-def _is_vector(layer: keras.layers.Layer) -> bool:
-    output = layer.output
-    return isinstance(output, keras.KerasTensor) and len(output.shape) == 2
+def head_key(kind: DescriptorKind) -> HeadKey:
+    """The head of `extractor_for` whose values the aggregation of a kind takes."""
+    return kind.layer, kind.encoding
+
+
+def aggregation_for(kind: DescriptorKind, config: EncoderConfig, codebook: Floats | None = None) -> Aggregation:
+    """The aggregation that `tfvlad.Encoder` uses for descriptors of a kind, with the codebook if there is one."""
+    clusters = kind.clusters or config.clusters
+    samples = max(clusters, config.codebook_samples)  # a sweep that has too few features says so in the cell
+    own = dataclasses.replace(config, encoding=kind.encoding, clusters=clusters, codebook_samples=samples)
+    return aggregation_of(own, codebook)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.sweep.grid import Encoding, Setting
+from tfvlad.config import ENCODING_NAMES, Encoding
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.statistics import Difference, best_of, difference, intervals
 from tfvlad.sweep.study import Cell, Study
-
-ENCODING_NAMES: Mapping[Encoding, str] = {
-    "vlad": "VLAD",
-    "mean": "mean pooling",
-    "max": "max pooling",
-    "gem": "GeM pooling",
-    "fc": "fully connected features",
-}
 
 
 class Recommendation(NamedTuple):

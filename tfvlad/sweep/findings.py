@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfvlad.sweep.choice import ENCODING_NAMES, like_for_like, ranked
-from tfvlad.sweep.grid import Encoding, Setting
+from tfvlad.config import ENCODING_NAMES, Encoding
+from tfvlad.sweep.choice import like_for_like, ranked
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.statistics import Difference, Values, best_of, difference
 from tfvlad.sweep.study import Study
 

@@ -10,13 +10,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
+from tfvlad.config import Encoding
 from tfvlad.errors import ConfigError
-
-Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
-
-POOLINGS: tuple[Encoding, ...] = ("mean", "max", "gem")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Grid:
       image_sizes: pixels.
       clusters: numbers of centroids (K) of the VLADs.
       dims: numbers of dimensions to leave by PCA-whitening; 0 is the full, unwhitened descriptor.
-      encodings: see `Setting.encoding`.
+      encodings: ways to make one vector of activations; see `tfvlad.EncoderConfig`.
 
     Example:
       >>> Grid(layers=("conv4_*",), image_sizes=(448,), dims=(128, 0))  # doctest: +SKIP
@@ -65,8 +62,7 @@ class Setting:
     Attributes:
       image_size: pixels, as in `EncoderConfig`.
       layer: its name in the network; empty for ``fc``.
-      encoding: ``vlad``; ``mean``, ``max`` or ``gem`` pooling of the layer's activations; ``fc``, the network's fully
-        connected features.
+      encoding: as in `EncoderConfig`.
       clusters: K of the VLAD; 0 for the other encodings.
       dim: number of dimensions left by PCA-whitening; 0 for the full, unwhitened descriptor.
     """
@@ -108,7 +104,7 @@ def descriptor_kinds(grid: Grid, layers: Sequence[str], has_fc: bool) -> list[De
     for layer, encoding in itertools.product(layers, grid.encodings):
         if encoding == "vlad":
             kinds += [DescriptorKind(layer, encoding, clusters) for clusters in grid.clusters]
-        elif encoding in POOLINGS:
+        elif encoding != "fc":
             kinds.append(DescriptorKind(layer, encoding, 0))
     if has_fc and "fc" in grid.encodings:
         kinds.append(DescriptorKind("", "fc", 0))

@@ -69,20 +69,20 @@ def write_results(study: Study, folder: str, fit_on: Sequence[str], failures: Se
       failures: (path, reason) of the images that could not be used.
 
     Returns:
-      The text of the flagfile; empty if no setting has one.
+      The text of the flagfile; empty if no setting has a score.
     """
     head, rows = as_columns(study)
     path = os.path.join(folder, _CSV)
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([head, *rows])
     _write(os.path.join(folder, _JSON), json.dumps(as_json(study, failures), indent=2) + "\n")
-    best = next((cell for cell in ranked(study) if cell.setting.encoding == "vlad"), None)
-    text = "" if best is None else flagfile(study, best, fit_on)
+    best = ranked(study)[:1]
+    text = flagfile(study, best[0], fit_on) if best else ""
     path = os.path.join(folder, _FLAGFILE)
     if text:
         _write(path, text)
     else:
-        with contextlib.suppress(FileNotFoundError):  # left by an earlier sweep with other encodings
+        with contextlib.suppress(FileNotFoundError):  # left by an earlier sweep
             os.unlink(path)
     return text
 
@@ -92,26 +92,30 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
 
     Args:
       study: the cell's study.
-      cell: the cell of a VLAD.
+      cell: the cell, with any encoding.
       fit_on: folders that hold exactly the images that were fitted on; empty if there are no such folders.
     """
     config, setting = study.config, cell.setting
     backbone = os.path.abspath(config.backbone) if config.backbone.endswith(".keras") else config.backbone
     weights = os.path.abspath(config.weights) if config.weights.endswith(".h5") else config.weights
+    of_vlad = [
+        ("clusters", setting.clusters),
+        ("intra_norm", str(config.intra_norm).lower()),
+        ("power", config.power),
+        ("codebook_samples", config.codebook_samples),
+    ]
     values = [
         *(("images", os.path.abspath(path)) for path in fit_on),
         ("backbone", backbone),
         ("weights", weights),
-        ("layer", setting.layer),
+        *([("layer", setting.layer)] if setting.layer else []),
         *([("preprocessing", config.preprocessing)] if config.preprocessing else []),
         ("precision", config.precision),
         ("image_size", setting.image_size),
         ("resize", config.resize),
-        ("clusters", setting.clusters),
-        ("intra_norm", str(config.intra_norm).lower()),
-        ("power", config.power),
+        ("encoding", setting.encoding),
+        *(of_vlad if setting.encoding == "vlad" else []),
         ("dim", setting.dim),
-        ("codebook_samples", config.codebook_samples),
         ("whitening_samples", config.whitening_samples),
         ("max_pixels", config.max_pixels),
         ("seed", study.seed),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tfvlad.storage.json_files import or_null
+from tfvlad.storage.atomic import or_null
 from tfvlad.sweep.choice import described, ranked, score_intervals
 from tfvlad.sweep.findings import findings
 from tfvlad.sweep.study import Cell, Study

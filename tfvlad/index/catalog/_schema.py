@@ -1,7 +1,7 @@
-"""The catalog's format: its tables, and the check that a file has these and nothing else.
+"""The catalog's format: its tables and triggers, and the check that a file has these and no others.
 
-A file is a path that was indexed; an image is what its bytes show. Equal files share one image and its descriptors: a
-graph that held a descriptor many times would lead searches into the copies and never out again.
+Files with equal bytes share one image and its descriptors. Were the same descriptor many times in the graph, its copies
+would be linked to each other only, and a search that came among them would find nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from tfvlad.errors import ArtifactError
 
 FORMAT = 1
 
-# What the format can say, and hnswlib hold, so that nothing is allocated by a number that somebody made up.
+# The largest numbers that the format and hnswlib allow: memory is allocated by these settings, and anybody may have
+# written them.
 _LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
 SCHEMA = """
@@ -43,7 +44,7 @@ CREATE TABLE graphs (
   sha256 TEXT PRIMARY KEY, last_descriptor INTEGER NOT NULL, last_removal INTEGER NOT NULL, dead INTEGER NOT NULL);
 """
 
-# SQLite's own tables hold no code; triggers and views could, whatever they are called.
+# Triggers and views hold code, so none is left out, whatever its name; SQLite's own tables and indexes are.
 _PARTS = """SELECT type, name, sql FROM sqlite_schema
             WHERE type NOT IN ('table', 'index') OR substr(name, 1, 7) != 'sqlite_'"""
 
@@ -51,10 +52,10 @@ Parts = frozenset[tuple[str, str, str]]
 
 
 def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Makes sure that a catalog has exactly our tables, and no trigger or view of somebody else's.
+    """Makes sure that a catalog has exactly the tables, indexes and triggers of `SCHEMA`.
 
     Raises:
-      ArtifactError: names what is missing or foreign.
+      ArtifactError: names the first that is missing, changed or foreign.
     """
     found = _parts(connection)
     strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected())
@@ -63,11 +64,11 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
 
 
 def setting(meta: Mapping[str, str], name: str) -> int:
-    """A number from the table ``meta``.
+    """Reads a number from the rows of the table ``meta``.
 
     Raises:
-      KeyError: it is not there.
-      ValueError: it is no number, or one that no index has.
+      KeyError: there is no such row.
+      ValueError: its value is not a number, or is out of range.
     """
     number = int(meta[name])
     if not 1 <= number <= _LARGEST[name]:

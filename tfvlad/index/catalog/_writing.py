@@ -1,39 +1,38 @@
-"""Every query that writes to the catalog: a `Change` happens whole or not at all.
-
-It lives inside a transaction that `tfvlad.index.catalog.catalog.Catalog` opens and ends.
-"""
+"""Every query that writes to the catalog: the methods of a `Change`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from tfvlad.index.catalog.reading import GraphRow, Ids, Snapshot, Stamp, State, Views, to_json
-from tfvlad.index.roots import Root
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog._reading import Snapshot, to_json
+from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Stamp, State
 
-_MOST_FREE = 0.25  # share of a catalog's pages
+_MOST_FREE = 0.25  # share of the file's pages
 
 
 class Change(Snapshot):
-    """Reads and writes, all or nothing."""
+    """Reads and writes inside a transaction of `tfvlad.index.catalog.Catalog`; it happens whole or not at all."""
 
     def put_root(self, root: Root) -> int:
-        """Adds a root (a negative id), or tells where it is now; returns its id."""
+        """Adds a root, whose id is negative then, or updates where a known one is; returns its id."""
         values = (os.fsencode(root.path), os.fsencode(root.relative))
         if root.id < 0:
             return self._insert("INSERT INTO roots (path, relative) VALUES (?, ?)", values)
         self._connection.execute("UPDATE roots SET path = ?, relative = ? WHERE id = ?", (*values, root.id))
         return root.id
 
-    def put_file(self, root: int, path: str, stamp: Stamp, sha256: bytes, views: Views) -> int:
-        """Adds a file, or tells what is in it now; returns its id.
+    def put_file(self, root: int, path: str, stamp: Stamp, sha256: bytes, views: Sequence[EncodedView]) -> int:
+        """Adds a file, or updates what a known file contains; returns its id.
 
         Args:
-          root: its root.
-          path: relative to the root.
+          root: id of the file's root.
+          path: the file, relative to the root.
           stamp: of the bytes.
           sha256: of the bytes.
-          views: what the bytes show; needed only where no other file has the same bytes.
+          views: the encoded views of what the bytes show. Views that the image has already are left as they are, so
+            none is needed where another file has the same bytes.
         """
         if any(len(vector) != 4 * self._dim for _, vector in views):
             raise ValueError(f"a descriptor of this index has {self._dim} dimensions, {4 * self._dim} bytes")
@@ -49,10 +48,11 @@ class Change(Snapshot):
         return file
 
     def touch_file(self, file: int, stamp: Stamp) -> None:
+        """Gives a file with the same bytes a new stamp."""
         self._connection.execute("UPDATE files SET size = ?, mtime_ns = ? WHERE id = ?", (*stamp, file))
 
     def put_failure(self, root: int, path: str, stamp: Stamp, reason: str) -> None:
-        """Remembers why a file is no image, and removes what was indexed of it."""
+        """Stores why a file is no image, and removes the file if it was indexed."""
         self._connection.execute("DELETE FROM files WHERE root = ? AND path = ?", (root, os.fsencode(path)))
         query = """INSERT INTO failures (root, path, size, mtime_ns, reason) VALUES (?, ?, ?, ?, ?)
                    ON CONFLICT (root, path) DO UPDATE
@@ -71,6 +71,7 @@ class Change(Snapshot):
         self._connection.execute("UPDATE meta SET value = ? WHERE key = 'ef_search'", (str(ef_search),))
 
     def put_graph(self, sha256: str, graph: GraphRow) -> None:
+        """Records a graph's file by its digest: a file that is not recorded is never loaded."""
         self._connection.execute(
             "INSERT OR REPLACE INTO graphs VALUES (?, ?, ?, ?)", (sha256, *graph.state, graph.dead)
         )
@@ -79,23 +80,28 @@ class Change(Snapshot):
         self._connection.execute("DELETE FROM graphs WHERE sha256 != ?", (sha256,))
 
     def forget_removals(self, until: State) -> None:
-        """Drops the record of removals that no graph on disk has still to learn of."""
+        """Drops the record of removals up to a state, which every graph on disk knows by then."""
         self._connection.execute("DELETE FROM removals WHERE id <= ?", (until.last_removal,))
 
     def give_back_space(self) -> None:
-        """Shrinks the file where a good part of it is empty; what is empty otherwise is written to again."""
+        """Shrinks the file if much of it is empty; a small empty part stays and is filled by later changes."""
         free, pages = self._number("PRAGMA freelist_count"), self._number("PRAGMA page_count")
         if free > _MOST_FREE * pages:
-            for _ in range(free):  # Python's sqlite3 takes one step of this statement, which frees one page
+            for _ in range(free):  # Python's sqlite3 runs one step of this statement, and each step frees one page
                 self._connection.execute("PRAGMA incremental_vacuum")
 
-    def _put_image(self, sha256: bytes, views: Views) -> int:
+    def _put_image(self, sha256: bytes, views: Sequence[EncodedView]) -> int:
+        """Adds an image, or to a known image the views that it lacks; returns its id."""
         known = self._connection.execute("SELECT id FROM images WHERE sha256 = ?", (sha256,)).fetchone()
         if known:
-            return int(known[0])
-        image = self._insert("INSERT INTO images (sha256) VALUES (?)", (sha256,))
-        rows = ((image, view, vector) for view, vector in views)
-        self._connection.executemany("INSERT INTO descriptors (image, view, vector) VALUES (?, ?, ?)", rows)
+            image = int(known[0])
+            rows = self._connection.execute("SELECT view FROM descriptors WHERE image = ?", (image,))
+            present = {view for (view,) in rows}
+            views = [EncodedView(view, vector) for view, vector in views if view not in present]
+        else:
+            image = self._insert("INSERT INTO images (sha256) VALUES (?)", (sha256,))
+        query = "INSERT INTO descriptors (image, view, vector) VALUES (?, ?, ?)"
+        self._connection.executemany(query, ((image, view, vector) for view, vector in views))
         return image
 
     def _insert(self, query: str, values: Iterable[object]) -> int:

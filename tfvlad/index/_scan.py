@@ -1,4 +1,4 @@
-"""What changed in a folder of images since the catalog last saw it."""
+"""The scan: finds what has changed in a folder of images since it was last synchronised."""
 
 from __future__ import annotations
 
@@ -12,35 +12,22 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
+from tfvlad.errors import Failure
 from tfvlad.images.listing import LARGEST_FILE, list_images
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import FailureRow, FileRow, Ids, Stamp
-from tfvlad.index.roots import Root
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Failure:
-    """A file or folder that could not be indexed.
-
-    Attributes:
-      path: the full path.
-      reason: one line, without the path.
-    """
-
-    path: str
-    reason: str
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
 
 
 @dataclasses.dataclass(frozen=True)
 class ChangedFile:
-    """A file that is new, or whose size or modification time is not the one in the catalog.
+    """A file that is new, or whose size or modification time differs from the catalog's.
 
     Attributes:
       path: relative to the root.
-      stamp: of the bytes read.
-      sha256: of the bytes read.
-      content: the bytes.
-      indexed: the catalog's row of an earlier content.
+      stamp: of the bytes that were read.
+      sha256: of the bytes that were read.
+      content: the bytes that were read.
+      indexed: the file as it is in the catalog; None if it is not there.
     """
 
     path: str
@@ -51,11 +38,11 @@ class ChangedFile:
 
 
 class Scan:
-    """One walk over a root, compared with the catalog as it was when the scan was made.
+    """One walk over a root's folder, compared with the catalog as it was when the scan was made.
 
     Attributes:
-      unchanged: files that need nothing.
-      failures: files that failed earlier and have not changed since, and what could not be read at all.
+      unchanged: the number of files that are as they were.
+      failures: files that failed earlier and have not changed since, and whatever could not be read at all.
     """
 
     def __init__(self, catalog: Catalog, root: Root, retry_failed: bool) -> None:
@@ -70,10 +57,10 @@ class Scan:
         self._unlisted: list[str] = []  # folders, relative to the root
 
     def changed(self, files: int) -> Iterator[ChangedFile]:
-        """Walks the folder, once.
+        """Walks the folder and gives the new and changed files; call it once.
 
         Args:
-          files: images in it, for the progress bar.
+          files: the number of image files in the folder, for the progress bar.
         """
         if not os.path.isdir(self._root.path):
             return
@@ -85,10 +72,10 @@ class Scan:
                     yield file
 
     def vanished(self) -> tuple[Ids, Ids]:
-        """After the walk: the indexed files, and the failures, that are gone."""
+        """Gives the ids of the indexed files, and of the failures, whose files are gone; call it after the walk."""
         files = np.setdiff1d(self._files, np.array(self._seen_files, dtype=np.int64))
         failures = np.setdiff1d(self._failures, np.array(self._seen_failures, dtype=np.int64))
-        if self._unlisted:  # nobody knows what is in there: what is indexed of it stays
+        if self._unlisted:  # the files in there may still exist, so the index keeps them
             folders = tuple(self._unlisted)
             with self._catalog.read() as snapshot:
                 unknown = [file for file, _, path in snapshot.locate_files(files) if path.startswith(folders)]
@@ -96,10 +83,11 @@ class Scan:
         return files, failures
 
     def is_anything_left(self) -> bool:
-        """Whether the folder is there now, and an image in it."""
+        """Whether the folder exists now and holds an image."""
         return os.path.isdir(self._root.path) and any(True for _ in list_images(self._root.path))
 
     def _look(self, path: str) -> ChangedFile | None:
+        """Reads a file if it is new or has changed; counts it, or notes its failure, otherwise."""
         full = os.path.join(self._root.path, path)
         image, failure = self._known(path)
         try:
@@ -121,13 +109,14 @@ class Scan:
                 return None
             with open(full, "rb") as file:
                 stamp = _stamp(os.fstat(file.fileno()))
-                # What is there and no more: a buffer for the largest file would cost more than reading a small one.
+                # Given the size, Python makes a buffer of that size; one for the largest file would cost more than
+                # reading a small one.
                 content = file.read(min(stamp.size or LARGEST_FILE, LARGEST_FILE))
         except FileNotFoundError:  # gone since it was listed
             if os.path.islink(full):
                 self._fail(full, "is a link to nothing")
             return None
-        except OSError as error:  # perhaps for the moment only: what is indexed of it stays
+        except OSError as error:  # perhaps only for the moment, so the index keeps the file
             self._fail(full, f"cannot be read: {error.strerror}")
             self._saw(image, failure)
             return None
@@ -135,7 +124,7 @@ class Scan:
         return ChangedFile(path, stamp, hashlib.sha256(content).digest(), content, image)
 
     def _known(self, path: str) -> tuple[FileRow | None, FailureRow | None]:
-        if not (self._files.size or self._failures.size):  # and nobody else writes
+        if not (self._files.size or self._failures.size):  # a first synchronisation: there is nothing to look up
             return None, None
         with self._catalog.read() as snapshot:
             return snapshot.find_file(self._root.id, path), snapshot.find_failure(self._root.id, path)
@@ -157,5 +146,5 @@ class Scan:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    # Some file systems keep dates that nanoseconds in SQLite's 64 bits cannot hold.
+    # Some file systems hold dates so late that their nanoseconds do not fit into SQLite's 64 bits.
     return Stamp(status.st_size, status.st_mtime_ns & 0x7FFF_FFFF_FFFF_FFFF)

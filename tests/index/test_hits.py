@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from helpers.fake_encoder import FakeEncoder, unit_vectors
 
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, to_blob
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Index
-from tfvlad.index.roots import Root
 
 DIM = 64
 

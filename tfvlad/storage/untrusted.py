@@ -1,4 +1,8 @@
-"""Arrays from an `.npz` file that nobody vouches for: looked at before anything is allocated or read."""
+"""Files and folders that anybody may have made: they are looked at before anything in them is loaded.
+
+An encoder or an index may come from a stranger. A link in its folder could make us read or overwrite a file elsewhere,
+and a small compressed array could unpack to more memory than there is.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,38 @@ Floats = npt.NDArray[np.float32]
 Shape = tuple[int | None, ...]
 
 
+def refuse_links(folder: str) -> None:
+    """Makes sure that a folder holds nothing but regular files and folders.
+
+    A link would have us read or write anywhere, and a pipe would keep us waiting for ever.
+
+    Raises:
+      ArtifactError: names the first entry that is neither a file nor a folder.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                    raise ArtifactError(entry.path, "is a link, or no regular file; the folder must hold its own files")
+    except OSError as error:
+        raise ArtifactError(folder, f"cannot be listed: {error.strerror}") from error
+
+
 def read_arrays(path: str, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
-    """Reads exactly these float32 arrays, as `numpy.savez` writes them.
+    """Reads float32 arrays from an `.npz` file that must hold exactly these, as `numpy.savez` writes them.
 
     Args:
       path: the file.
-      shapes: of each array; None is any length.
+      shapes: array name -> its shape; None stands for any length of at least 1.
+
+    Returns:
+      Array name -> float32 array without NaN or infinite values.
 
     Raises:
-      ArtifactError: the file holds anything else.
+      ArtifactError: the file cannot be read, or holds anything else.
+
+    Example:
+      ``read_arrays("codebook.npz", {"centroids": (None, 512)})["centroids"]`` is a (K, 512) array for some K.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -34,13 +61,13 @@ def read_arrays(path: str, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
             return {name: _read(archive, members[f"{name}.npy"], shape) for name, shape in shapes.items()}
     except ArtifactError:
         raise
-    except Exception as error:  # whatever zipfile and numpy make of bytes that are neither
+    except Exception as error:  # zipfile and numpy raise errors of many types for bytes that are no archive or no array
         raise ArtifactError(path, f"damaged: {error or type(error).__name__}") from None
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: Shape) -> Floats:
     path, name = str(archive.filename), member.filename.removesuffix(".npy")
-    # Stored as it is, an array cannot be larger than the file; compressed, a kilobyte can stand for a gigabyte.
+    # Uncompressed, an array cannot be larger than the file; compressed, a kilobyte can stand for a gigabyte.
     if member.compress_type != zipfile.ZIP_STORED or member.file_size > os.path.getsize(path):
         raise ArtifactError(path, f"{name} is compressed, or larger than the file")
     with archive.open(member) as file:

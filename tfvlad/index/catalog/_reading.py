@@ -1,86 +1,29 @@
-"""Every query that reads the catalog: a `Snapshot` is one consistent state of it.
-
-It lives inside a transaction that `tfvlad.index.catalog.catalog.Catalog` opens and ends. The tables are in
-`tfvlad.index.catalog.schema`, what writes to them in `tfvlad.index.catalog.writing`.
-"""
+"""Every query that reads the catalog: the methods of a `Snapshot`."""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog.schema import setting
-from tfvlad.index.roots import Root
-
-WHOLE = "whole"  # the view of an image that is the whole picture, upright
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Stamp, State
+from tfvlad.index.catalog._schema import setting
 
 _LARGEST = 2**63 - 1  # of SQLite's integers
 
-Ids = NDArray[np.int64]
 Version = tuple[sqlite3.Connection, int, int]
-Views = Sequence[tuple[str, bytes]]  # (view, little-endian float32) per descriptor of an image
-
-
-class State(NamedTuple):
-    """What the catalog has seen happen to its descriptors: both counters only grow, so equal states are equal sets."""
-
-    last_descriptor: int = 0
-    last_removal: int = 0
-
-
-class Stamp(NamedTuple):
-    """What tells that a file has not changed, without reading it: bytes and nanoseconds."""
-
-    size: int
-    mtime_ns: int
-
-
-class FileRow(NamedTuple):
-    id: int
-    stamp: Stamp
-    sha256: bytes
-
-
-class FailureRow(NamedTuple):
-    id: int
-    stamp: Stamp
-    reason: str
-
-
-class GraphRow(NamedTuple):
-    state: State
-    dead: int  # labels in the graph that are marked deleted
-
-
-class Block(NamedTuple):
-    descriptors: Ids  # (n,)
-    images: Ids  # (n,)
-    vectors: NDArray[np.float32]  # (n, dim)
-
-
-def to_blob(vector: ArrayLike) -> bytes:
-    """A (dim,) descriptor as it is stored."""
-    return np.asarray(vector, dtype="<f4").tobytes()
-
-
-def version_of(connection: sqlite3.Connection) -> Version:
-    """What tells, of one connection, whether the catalog has changed."""
-    # The one number tells of this connection's changes, the other of all others', also in other processes.
-    return connection, connection.total_changes, connection.execute("PRAGMA data_version").fetchone()[0]
 
 
 class Snapshot:
-    """Reads one state of the catalog.
+    """Reads one consistent state of the catalog, inside a transaction of `tfvlad.index.catalog.Catalog`.
 
     Attributes:
-      path: of the catalog's file.
+      path: the catalog's file.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str, dim: int) -> None:
@@ -89,11 +32,13 @@ class Snapshot:
         self._dim = dim
 
     def version(self) -> Version:
-        """Equal for two snapshots only where the catalog is the same in both; costs less than any look into it."""
-        return version_of(self._connection)
+        """Tells snapshots of `Catalog.watch` apart: equal versions see the same catalog. It reads no table."""
+        # The first number counts the changes of this connection, the second those of all others, in every process.
+        other_changes = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._connection, self._connection.total_changes, other_changes
 
     def ef_search(self) -> int:
-        """Candidates kept while searching, see `tfvlad.IndexConfig`."""
+        """The number of candidates that the graph keeps while it searches, see `tfvlad.IndexConfig`."""
         query = "SELECT key, value FROM meta WHERE key = 'ef_search'"
         try:
             return setting(dict(self._connection.execute(query).fetchall()), "ef_search")
@@ -101,6 +46,7 @@ class Snapshot:
             raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
 
     def state(self) -> State:
+        """The counters that tell which descriptors there are."""
         rows = self._connection.execute("SELECT name, seq FROM sqlite_sequence")
         last: dict[str, int] = dict(rows.fetchall())
         counters = last.get("descriptors", 0), last.get("removals", 0)
@@ -109,20 +55,22 @@ class Snapshot:
         return State(*counters)
 
     def count_files(self, root: int | None = None) -> int:
+        """The number of files, of one root or of all."""
         if root is None:
             return self._number("SELECT COUNT(*) FROM files")
         return self._number("SELECT COUNT(*) FROM files WHERE root = ?", root)
 
     def count_descriptors(self, after: int = 0) -> int:
-        """Descriptors with an id above `after`."""
+        """The number of descriptors with an id above `after`."""
         return self._number("SELECT COUNT(*) FROM descriptors WHERE id > ?", after)
 
     def has_descriptors(self, at_least: int) -> bool:
-        """Whether there are so many; costs no more than counting to there."""
+        """Whether there are `at_least` so many descriptors; this takes no longer than counting so far."""
         query = "SELECT 1 FROM descriptors LIMIT 1 OFFSET ?"
         return self._connection.execute(query, (min(at_least - 1, _LARGEST),)).fetchone() is not None
 
     def roots(self) -> list[Root]:
+        """Every folder that was synchronised, by id."""
         rows = self._connection.execute("SELECT id, path, relative FROM roots ORDER BY id")
         return [Root(root, self._folder(path), self._folder(relative)) for root, path, relative in rows]
 
@@ -133,7 +81,7 @@ class Snapshot:
         return self._column("SELECT id FROM failures WHERE root = ?", root)
 
     def remembers(self, state: State) -> bool:
-        """Whether every removal since `state` is still on record."""
+        """Whether the removals since `state` are all still recorded, see `Change.forget_removals`."""
         oldest = self._connection.execute("SELECT MIN(id) FROM removals").fetchone()[0]
         return state.last_removal >= (self.state().last_removal if oldest is None else oldest - 1)
 
@@ -141,7 +89,7 @@ class Snapshot:
         return self._column("SELECT id FROM descriptors ORDER BY id")
 
     def removed_since(self, state: State) -> Ids:
-        """Descriptors that were there at `state` and no longer are."""
+        """The descriptors that were there at `state` and have been removed since."""
         query = "SELECT descriptor FROM removals WHERE id > ? AND descriptor <= ? ORDER BY id"
         return self._column(query, state.last_removal, state.last_descriptor)
 
@@ -161,11 +109,11 @@ class Snapshot:
         row = self._connection.execute(query, (sha256,)).fetchone()
         return GraphRow(State(row[0], row[1]), row[2]) if row else None
 
-    def views_of_content(self, sha256: bytes) -> Views:
-        """The descriptors of the image with these bytes; empty where there is none."""
+    def views_of_content(self, sha256: bytes) -> list[EncodedView]:
+        """The encoded views of the image with these bytes; empty where there is no such image."""
         query = """SELECT view, vector FROM descriptors
                    WHERE image = (SELECT id FROM images WHERE sha256 = ?) ORDER BY id"""
-        return self._connection.execute(query, (sha256,)).fetchall()
+        return [EncodedView(*row) for row in self._connection.execute(query, (sha256,))]
 
     def files_page(self, after: int, size: int) -> list[tuple[int, int, str]]:
         """The next `size` files by id, as (id, root, relative path)."""
@@ -174,36 +122,25 @@ class Snapshot:
         return [(file, root, self._inside(path)) for file, root, path in rows]
 
     def locate_files(self, files: Ids) -> Iterator[tuple[int, int, str]]:
-        """Those files that are there, as (id, root, relative path)."""
+        """The files with these ids, as (id, root, relative path); ids that are not there are left out."""
         query = "SELECT id, root, path FROM files WHERE id IN (SELECT value FROM json_each(?))"
         for file, root, path in self._connection.execute(query, (to_json(files),)):
             yield file, root, self._inside(path)
 
     def files_of(self, images: Ids) -> Iterator[tuple[int, int, int, str]]:
-        """All the files of each image by id, as (image, id, root, relative path)."""
+        """All files that show one of these images, by id, as (image, id, root, relative path)."""
         query = """SELECT image, id, root, path FROM files
                    WHERE image IN (SELECT value FROM json_each(?)) ORDER BY id"""
         for image, file, root, path in self._connection.execute(query, (to_json(images),)):
             yield image, file, root, self._inside(path)
 
-    def files_of_sole(self, descriptors: Ids) -> Iterator[tuple[int, int, int, str]]:
-        """All files, as (descriptor, id, root, relative path), of each descriptor that is the only one of its image."""
-        query = """SELECT descriptors.id, files.id, root, path FROM descriptors
-                   JOIN files ON files.image = descriptors.image
-                   WHERE descriptors.id IN (SELECT value FROM json_each(?)) AND NOT EXISTS
-                     (SELECT 1 FROM descriptors AS other
-                      WHERE other.image = descriptors.image AND other.id != descriptors.id)
-                   ORDER BY descriptors.id, files.id"""
-        for descriptor, file, root, path in self._connection.execute(query, (to_json(descriptors),)):
-            yield descriptor, file, root, self._inside(path)
-
     def failures(self) -> Iterator[tuple[int, str, str]]:
-        """Every failure, as (root, relative path, reason)."""
+        """Every file that is no image, as (root, relative path, reason)."""
         for root, path, reason in self._connection.execute("SELECT root, path, reason FROM failures"):
             yield root, self._inside(path), _one_line(reason)
 
     def images_of(self, descriptors: Ids) -> Ids:
-        """The image of each descriptor; -1 for a descriptor that is not there. Any shape."""
+        """The image of each descriptor, in the shape of `descriptors`; -1 for a descriptor that is not there."""
         wanted, places = np.unique(descriptors, return_inverse=True)
         query = "SELECT id, image FROM descriptors WHERE id IN (SELECT value FROM json_each(?))"
         rows = np.array(self._connection.execute(query, (to_json(wanted),)).fetchall(), dtype=np.int64).reshape(-1, 2)
@@ -212,11 +149,15 @@ class Snapshot:
         return images[places].reshape(descriptors.shape)
 
     def blocks(self, size: int, after: int = 0) -> Iterator[Block]:
-        """Descriptors with an id above `after`, by id, in blocks of at most `size`."""
+        """The descriptors with an id above `after`, by id, in blocks of at most `size`.
+
+        Raises:
+          ArtifactError: a descriptor is not `dim` finite numbers.
+        """
         yield from self._blocks("SELECT id, image, vector FROM descriptors WHERE id > ? ORDER BY id", after, size)
 
     def block_of(self, descriptors: Ids) -> Block:
-        """These descriptors (those that are there), by id."""
+        """The descriptors with these ids, by id; ids that are not there are left out."""
         query = """SELECT id, image, vector FROM descriptors
                    WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"""
         empty = Block(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, self._dim), np.float32))
@@ -234,7 +175,11 @@ class Snapshot:
             yield Block(np.array(descriptors, dtype=np.int64), np.array(images, dtype=np.int64), vectors)
 
     def _inside(self, path: bytes) -> str:
-        """A stored path as text, after a look at where it leads."""
+        """Turns a stored path into text, if it stays inside its root.
+
+        Raises:
+          ArtifactError: the path is absolute, climbs out of the root, or is no path.
+        """
         name = os.fsdecode(path) if isinstance(path, bytes) else ""
         climbs = os.pardir in name and os.pardir in name.split(os.sep)
         if not name or "\0" in name or os.path.isabs(name) or climbs:
@@ -255,9 +200,10 @@ class Snapshot:
 
 
 def _one_line(reason: object) -> str:
-    """A stored reason without what could end the line or steer a terminal."""
+    """A stored reason as one line, without characters that could end the line or steer a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(reason)).split())
 
 
 def to_json(ids: Ids) -> str:
+    """Ids as the JSON array that a query takes apart again with ``json_each``."""
     return json.dumps(ids.tolist())

@@ -1,4 +1,4 @@
-"""The graph of a catalog: read from `graph.hnsw` where that is genuine, kept current, built anew where it must be."""
+"""The graph of an index: loaded from its file if that is genuine, brought in line with the catalog, or built anew."""
 
 from __future__ import annotations
 
@@ -10,64 +10,60 @@ import threading
 from collections.abc import Iterator
 
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import GraphRow, Snapshot, State, Version
-from tfvlad.index.graph import Graph
+from tfvlad.index.catalog import Catalog, GraphRow, Snapshot, State, Version
+from tfvlad.index.graph import Graph, GraphBackend
 from tfvlad.index.ranking import block_size
 from tfvlad.storage.atomic import atomic_file, settle
 
-# A graph with a larger share of removed labels is built anew: they cost memory and time in every search.
+# A graph with a larger share of removed labels is built anew, because they cost memory and time in every search.
 _MOST_DEAD = 0.3
 
 _log = logging.getLogger(__name__)
 
 
 class GraphCache:
-    """Gives threads, one at a time, a graph that agrees with the catalog.
+    """Lends a graph that agrees with the catalog, to one thread at a time."""
 
-    Attributes:
-      lock: held by whoever uses the graph.
-    """
-
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, backend: GraphBackend) -> None:
         self._catalog = catalog
-        self._path = os.path.join(catalog.folder, "graph.hnsw")
-        self.lock = threading.Lock()
+        self._backend = backend
+        self._path = os.path.join(catalog.folder, backend.file_name)
+        self._lock = threading.Lock()  # held by whoever uses the graph
         self._graph: Graph | None = None
-        self._state = State()
-        self._version: Version | None = None  # of the catalog, when the graph was last known to agree
-        self._saved: State | None = None  # what the file on disk stands for
+        self._state = State()  # of the catalog, that the graph stands for
+        self._version: Version | None = None  # of the catalog, when the graph was last known to agree with it
+        self._saved: State | None = None  # of the catalog, that the graph's file stands for
 
     def holds(self, descriptors: int) -> bool:
-        """Whether a graph of so many is at hand, perhaps of an earlier state."""
+        """Whether a graph of at least so many descriptors is in memory, perhaps not up to date."""
         graph = self._graph
         return graph is not None and len(graph) >= descriptors
 
-    def of(self, version: Version) -> Graph | None:
-        """The graph, if it is known to agree with this version of the catalog; for the holder of the lock."""
-        return self._graph if version == self._version else None
-
     @contextlib.contextmanager
     def current(self) -> Iterator[tuple[Graph, Snapshot]]:
-        """The graph and the very state of the catalog that it stands for; other threads wait for the block's end."""
-        with self.lock:
+        """Lends the graph, and the state of the catalog that it stands for; other threads wait until the block ends."""
+        with self._lock:
             if self._graph is not None:
                 with self._catalog.watch() as snapshot:
-                    if (graph := self.of(snapshot.version())) is not None:
-                        yield graph, snapshot
+                    if snapshot.version() == self._version:
+                        yield self._graph, snapshot
                         return
             if self._graph is not None and not self._can_be_caught_up():
                 self._graph = None
             if self._graph is None:
                 self._load()
-            with self._catalog.watch() as snapshot:  # opened after loading, so never older than the graph
+            with self._catalog.watch() as snapshot:  # opened after loading, so it is never older than the graph
                 graph = self._caught_up(snapshot)
                 graph.ef_search = snapshot.ef_search()
                 self._version = snapshot.version()
                 yield graph, snapshot
 
     def save(self) -> None:
-        """Brings `graph.hnsw` in line with the catalog; for the sole writer."""
+        """Brings the graph's file in line with the catalog; the caller must be the sole writer.
+
+        Raises:
+          ArtifactError: the file cannot be written.
+        """
         settle(self._path)
         with self.current() as (graph, _):
             if self._saved == self._state:
@@ -79,8 +75,8 @@ class GraphCache:
             self._saved = self._state
 
     def _write(self, graph: Graph) -> None:
-        # Recorded before the file takes its place, and the old one forgotten after: at every moment, and after every
-        # crash, the catalog knows the file that is there.
+        # The new file is recorded before it takes its place, and the old one is forgotten afterwards. So the catalog
+        # knows the file that is there at every moment, and after every crash.
         with atomic_file(self._path) as temporary:
             digest = graph.save(temporary)
             with self._catalog.write() as change:
@@ -94,7 +90,8 @@ class GraphCache:
             return snapshot.remembers(self._state)
 
     def _load(self) -> None:
-        while True:  # until no writer has replaced the file between the look at its digest and the reading
+        """Loads the graph from its file; leaves None where there is no genuine file."""
+        while True:  # until no writer replaces the file between the check of its digest and the reading
             found = self._identity()
             self._graph = self._load_genuine()
             if found == self._identity():
@@ -121,16 +118,17 @@ class GraphCache:
             _log.warning("%s is not the file that the catalog recorded; the graph is built anew", self._path)
             return None
         try:
-            graph = Graph.load(self._path, self._catalog.dim, self._catalog.config, row.dead)
-        except RuntimeError as error:
-            _log.warning("%s is not for this hnswlib (%s); the graph is built anew", self._path, error)
+            graph = self._backend.load(self._path, self._catalog.dim, self._catalog.config, row.dead)
+        except ArtifactError as error:
+            _log.warning("%s; the graph is built anew", error)
             return None
         self._state = self._saved = row.state
         return graph
 
     def _caught_up(self, snapshot: Snapshot) -> Graph:
+        """Removes and adds what the graph lacks, or builds it anew if too much of it would be dead."""
         state = snapshot.state()
-        graph, self._graph = self._graph, None  # whoever interrupts the catching up leaves no half-changed graph
+        graph, self._graph = self._graph, None  # so that an interruption leaves no half-changed graph behind
         if graph is not None and state != self._state:
             removed = snapshot.removed_since(self._state)
             small = graph.dead + len(removed) <= _MOST_DEAD * (len(graph) + graph.dead)
@@ -139,7 +137,7 @@ class GraphCache:
             else:
                 graph = None
         if graph is None:
-            graph = Graph(self._catalog.dim, self._catalog.config, capacity=snapshot.count_descriptors())
+            graph = self._backend.make(self._catalog.dim, self._catalog.config, snapshot.count_descriptors())
             self._state = State()
         if state != self._state:
             after = self._state.last_descriptor

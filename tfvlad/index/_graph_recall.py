@@ -1,4 +1,4 @@
-"""How much of the exact result the graph finds, and the least effort that finds enough of it."""
+"""The graph's recall: how much of the exact result the graph finds, and the least effort that finds enough of it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tfvlad.index.catalog.reading import Snapshot
+from tfvlad.index.catalog import Snapshot
 from tfvlad.index.graph import Graph
-from tfvlad.index.search import search_approximately, search_exactly, unit_rows
+from tfvlad.index.ranking import search_exactly, search_through_graph, unit_rows
 
-# Cosines of the graph and of the exact search differ by float32 rounding; nearer than this, they are a tie.
+# The graph's cosines and those of the exact search differ by float32 rounding; closer ones than this count as equal.
 _TIE = 1e-5
 
 _MOST_CANDIDATES = 1 << 13  # a graph that needs more is no faster than the exact search
 
 
 @dataclasses.dataclass(frozen=True)
-class Verification:
-    """How much of the exact result the approximate search finds.
+class GraphRecall:
+    """How much of the exact result the graph finds.
 
     Attributes:
-      recall: share of the exact k nearest images that the approximate search finds, or finds an equally near image
-        for. 1 where there is nothing to find.
-      k: neighbours of each query.
-      queries: queries that were searched for, each near another descriptor of the index.
-      ef_search: candidates that the search kept: the index's own number or, where there was a target, the smallest
-        that reaches it, or the largest that was tried.
-      target_recall: what was asked for, if anything.
-      target_met: whether `recall` reaches it; true where nothing was asked for.
+      recall: share of the exact k nearest images that the graph finds, or for which it finds an equally near one; 1 if
+        there is nothing to find.
+      k: the number of neighbours of each query.
+      queries: the number of queries, each near another descriptor of the index.
+      ef_search: candidates that the searches kept: the index's own number or, with a target, the smallest that reaches
+        it, or the largest that was tried.
+      target_recall: the recall that was asked for, if any.
+      target_met: whether `recall` reaches the target; True if there was none.
     """
 
     recall: float
@@ -41,19 +41,19 @@ class Verification:
     target_met: bool
 
 
-def verify(
+def measure_graph_recall(
     graph: Graph, snapshot: Snapshot, k: int, target_recall: float | None, sample: int, seed: int, least: int = 0
-) -> Verification:
-    """Searches both ways for queries near a random sample of the index's own descriptors.
+) -> GraphRecall:
+    """Searches through the graph and exactly, for queries near a random sample of the index's own descriptors.
 
     Args:
-      graph: of the same state as `snapshot`.
-      snapshot: what is searched exactly.
-      k: neighbours of each query.
-      target_recall: recall to look for the smallest `ef_search` of; None takes the graph's own.
-      sample: queries, at most.
+      graph: stands for the same state as `snapshot`.
+      snapshot: the catalog, which is searched exactly.
+      k: the number of neighbours of each query.
+      target_recall: the recall for which the smallest `ef_search` is looked for; None measures with the graph's own.
+      sample: the number of queries, at most.
       seed: of the sample, and of where the queries lie.
-      least: `ef_search` to begin with, k unless that is less.
+      least: the smallest `ef_search` to try, if that is more than k.
     """
     queries = queries_nearby(snapshot, k, sample, seed)
     exact = search_exactly(snapshot, queries, k).scores
@@ -61,7 +61,7 @@ def verify(
 
     def recall(ef_search: int) -> float:
         graph.ef_search = ef_search
-        return _recall(exact, search_approximately(graph, snapshot, queries, k).scores)
+        return _recall(exact, search_through_graph(graph, snapshot, queries, k).scores)
 
     try:
         if target_recall is None or not exact.size:
@@ -72,14 +72,14 @@ def verify(
     finally:
         graph.ef_search = own
     met = target_recall is None or reached >= target_recall
-    return Verification(reached, k, len(queries), ef_search, target_recall, met)
+    return GraphRecall(reached, k, len(queries), ef_search, target_recall, met)
 
 
 def queries_nearby(snapshot: Snapshot, k: int, sample: int, seed: int) -> NDArray[np.float32]:
-    """Makes queries like those that come from elsewhere: (at most `sample`, dim) float32, unit length.
+    """Makes queries that are as hard to find as those from elsewhere: (at most `sample`, dim) float32, unit length.
 
-    A descriptor of the index is linked to its neighbours, and is found with far less effort than a query that is not in
-    the graph. So each is moved in a random direction, by its distance to its k-th neighbour.
+    Indexed descriptors are easier to find than new ones, because the graph links them to their neighbours; recall
+    measured with them would be too high. So each is moved in a random direction, as far as its k-th neighbour.
     """
     generator = np.random.default_rng(seed)
     ids = snapshot.descriptor_ids()
@@ -93,7 +93,7 @@ def queries_nearby(snapshot: Snapshot, k: int, sample: int, seed: int) -> NDArra
 
 
 def _smallest(recall: Callable[[int], float], target: float, least: int, most: int) -> tuple[int, float]:
-    """The smallest number that reaches the target, as if recall only grew with it; `most` where none does."""
+    """The smallest number that reaches the target, provided that recall grows with it; `most` if none does."""
     low, high = least - 1, least
     while (reached := recall(high)) < target and high < most:
         low, high = high, min(2 * high, most)
@@ -107,7 +107,7 @@ def _smallest(recall: Callable[[int], float], target: float, least: int, most: i
 
 
 def _recall(exact: NDArray[np.float32], approximate: NDArray[np.float32]) -> float:
-    """The share of the exact scores that the approximate ones reach: (q, at most k) each, best first."""
+    """The share of the exact result that the graph finds, judged by scores: (q, at most k) each, best first."""
     there = np.count_nonzero(exact > -np.inf, axis=1)  # (q,)
     if not there.any():
         return 1.0
