@@ -137,6 +137,18 @@ def define_backbone(values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
+def define_seed(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --seed, which settles every random choice of fitting."""
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Makes the result reproducible.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,  # scikit-learn's bound
+        flag_values=values,
+    )
+
+
 def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
     """Turns the flags into settings.
 

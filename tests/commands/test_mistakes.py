@@ -13,7 +13,7 @@ import keras
 import pytest
 from helpers.command_results import Command, refusal
 
-from tfvlad.commands._mistakes import system_error
+from tfvlad.commands._messages import system_error
 
 FIT = (
     "fit --images {photos} --encoder {new} --backbone {network} --layer second --preprocessing tf --image_size 64 "

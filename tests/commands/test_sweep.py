@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
@@ -82,6 +83,33 @@ def test_the_best_encoder_again(
     out, encoder, index = (tmp_path / name for name in ("out", "encoder", "index"))
     line = [*tried, "--images", photos, "--queries", queries, "--fit_on", photos, "--fit_on", queries]
     study = document(command(*line, "--output", out, "--encodings=vlad", "--format=json"))
+    done(command("fit", f"--flagfile={out}/best.flags", "--encoder", encoder))
+    done(command("index", "--images", photos, "--encoder", encoder, "--index", index))
+    measured = document(command("evaluate", "--index", index, "--queries", queries, "--exact", "--format=json"))
+    best = study["settings"][0]["protocols"]["all"]
+    assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network with maps, and with fully connected features before its last layer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((48, 48, 3))
+    maps = keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="maps")(inputs)
+    hidden = keras.layers.Dense(16, name="hidden")(keras.layers.Flatten()(maps))
+    path = tmp_path_factory.mktemp("classifier") / "classifier.keras"
+    keras.Model(inputs, keras.layers.Dense(3, name="classes")(hidden)).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(("encoding", "dim"), [("mean", "4"), ("max", "full"), ("gem", "full"), ("fc", "full")])
+def test_the_best_encoder_again_whatever_its_encoding(
+    command: Command, photos: Path, queries: Path, classifier: str, tmp_path: Path, encoding: str, dim: str
+) -> None:
+    out, encoder, index = (tmp_path / name for name in ("out", "encoder", "index"))
+    line = ["sweep", f"--backbone={classifier}", "--preprocessing=tf", "--layers=maps", "--image_sizes=48"]
+    line += [f"--dims={dim}", f"--encodings={encoding}", "--format=json"]
+    study = document(command(*line, "--images", photos, "--queries", queries, "--output", out))
     done(command("fit", f"--flagfile={out}/best.flags", "--encoder", encoder))
     done(command("index", "--images", photos, "--encoder", encoder, "--index", index))
     measured = document(command("evaluate", "--index", index, "--queries", queries, "--exact", "--format=json"))

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad
 from tfvlad.config import Encoding
+from tfvlad.encoding._engines import GraphEngine
 from tfvlad.encoding.aggregation import aggregation_of
-from tfvlad.encoding.engines import GraphEngine
-from tfvlad.encoding.layers import LocalFeatures, Pooling
+from tfvlad.encoding.keras_layers import LocalFeatures, Pooling
 from tfvlad.encoding.throughput import measure
 from tfvlad.errors import ArtifactError, ConfigError, ImageError, MismatchError
 from tfvlad.networks.backbones import load_backbone

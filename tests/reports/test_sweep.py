@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.made_study import NAN, cell, grid, impossible, study
+from helpers.made_up_studies import NAN, cell, grid, impossible, study
 from PIL import Image
 
 from tfvlad.reports.sweep import write_report

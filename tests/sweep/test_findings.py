@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.made_study import NAN, cell, grid, impossible, study
+from helpers.made_up_studies import NAN, cell, grid, impossible, study
 
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import Finding, findings

@@ -230,7 +230,7 @@ def test_other_libraries_give_other_cells_and_another_processor_goes_on(
     assert [cell.processor for cell in study.cells] == ["fast, 2 cores", "slow, 1 core"]
     assert study.processors == ["fast, 2 cores", "slow, 1 core"]
     counter.images = 0
-    monkeypatch.setattr("tfvlad.sweep._keys.libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
+    monkeypatch.setattr("tfvlad.sweep._keys._libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
     sweep(dataset, tmp_path, grid, config)
     assert counter.images == 36
 

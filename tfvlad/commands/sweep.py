@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfvlad.commands._failures import report_failures
-from tfvlad.commands._table import table
-from tfvlad.commands._targets import writing
+from tfvlad.commands._printing import report_failures, table, writing
 from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results
 from tfvlad.sweep.tables import as_json, as_lines, as_reasons, as_rows
-from tfvlad_flags import encoder, evaluation, fitting, output
+from tfvlad_flags import encoder, evaluation, paths
 from tfvlad_flags import sweep as sweep_flags
-from tfvlad_flags.required import require
 
 if TYPE_CHECKING:
     from tfvlad.sweep import Needs, Study
@@ -37,10 +34,9 @@ def define(values: flags.FlagValues) -> None:
     sweep_flags.define(values)
     encoder.define_network(values)
     encoder.define_encoding(values)
-    fitting.define(values)
-    output.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
-    require("output", values)
-    output.define_format(values)
+    encoder.define_seed(values)
+    paths.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:

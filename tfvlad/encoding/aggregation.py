@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import ENCODING_NAMES, EncoderConfig, Encoding
-from tfvlad.encoding.layers import VLAD, Kind, LocalFeatures, Pooling
+from tfvlad.encoding.keras_layers import VLAD, Kind, LocalFeatures, Pooling
 from tfvlad_kernels import encode_vlad
 
 Floats = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ class Aggregation(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VLADAggregation:
-    """VLAD (Jégou et al. 2010) of unit-length local features, in the kernels or as `tfvlad.encoding.layers.VLAD`.
+    """VLAD (Jégou et al. 2010) of unit-length local features, in the kernels or as `tfvlad.encoding.keras_layers.VLAD`.
 
     Attributes:
       clusters: K.
@@ -87,7 +87,7 @@ class VLADAggregation:
 
 @dataclasses.dataclass(frozen=True)
 class PoolingAggregation:
-    """One number per channel, all of it done by `tfvlad.encoding.layers.Pooling` in the network's graph.
+    """One number per channel, all of it done by `tfvlad.encoding.keras_layers.Pooling` in the network's graph.
 
     Attributes:
       kind: the pooling.

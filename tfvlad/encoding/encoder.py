@@ -17,19 +17,20 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
+from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
+from tfvlad.encoding._fitting import Fitting, OnError
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
-from tfvlad.encoding.engines import AGGREGATED, Engine, GraphEngine, KernelEngine
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
-from tfvlad.encoding.fitting import Fitting, OnError
-from tfvlad.encoding.layers import LocalFeatures
-from tfvlad.encoding.layers import Whitening as WhiteningLayer
+from tfvlad.encoding.keras_layers import LocalFeatures
+from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
 from tfvlad.images.listing import image_paths
 from tfvlad.images.loading import Source, as_sources, image_loader
-from tfvlad.networks.backbones import Backbone, comes_by_name, load_backbone, load_cut_backbone
+from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
+from tfvlad.networks.named import comes_by_name
 
 Floats = npt.NDArray[np.float32]
 

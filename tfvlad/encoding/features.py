@@ -1,4 +1,4 @@
-"""Images -> what layers of a network give for them, streaming: one forward pass each, in batches, in order."""
+"""Runs a network over a stream of images, in batches, and keeps what several of its layers give in one forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder's folder: written whole, and checked from digest to value before anything of it is used."""
+"""The encoder's folder: it is written whole or not at all, and checked completely before anything of it is used."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import json
 import os
 from importlib.metadata import version
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.networks.backbones import comes_by_name
+from tfvlad.networks.named import comes_by_name
 from tfvlad.storage.atomic import atomic_folder, settle
 from tfvlad.storage.untrusted import read_arrays, refuse_links
 from tfvlad.version import __version__
+
+if TYPE_CHECKING:
+    import keras
 
 FORMAT = 2  # the newest that is read; 1 is a VLAD encoder, which is still written as such, 2 has another encoding
 
@@ -35,14 +37,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class StoredEncoder:
-    """What a folder holds.
+    """The contents of an encoder's folder.
 
     Attributes:
       config: the settings.
       codebook: (K, C) float32, finite, of a VLAD; else None.
       whitening: fitted whitening, or None.
       backbone: path of the stored sub-model, or None where the network is rebuilt by its name.
-      fingerprint: the encoder's, as it was when saved.
+      fingerprint: the encoder's fingerprint when it was saved.
     """
 
     config: EncoderConfig
@@ -67,8 +69,8 @@ def write_encoder(
       config: settings.
       codebook: (K, C) float32 of a VLAD, or None.
       whitening: fitted whitening, or None.
-      network: the sub-model, where it cannot be had again by its name; else None.
-      fingerprint: the encoder's.
+      network: the network up to the layer, where it cannot be had again by its name; else None.
+      fingerprint: the encoder's fingerprint.
 
     Raises:
       ArtifactError: something else is there.
@@ -100,7 +102,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """Refuses to write an encoder where something else lies, or where nothing can be written.
 
     Raises:
-      ArtifactError: says which of the two.
+      ArtifactError: the message says which of the two is the case.
     """
     if os.path.lexists(path) and not os.path.isfile(os.path.join(path, _DESCRIPTION)):
         raise ArtifactError(os.fsdecode(path), "exists and is not an encoder; it is not overwritten")
@@ -159,7 +161,7 @@ def _read_whitening(path: str, dim: int, size: int | None) -> Whitening:
 def _read_description(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, _DESCRIPTION)
     if not os.path.lexists(folder):
-        settle(folder)  # it was about to be replaced when the process died
+        settle(folder)  # a process died while it was replacing the folder
     try:
         if os.path.isdir(folder):
             refuse_links(folder)

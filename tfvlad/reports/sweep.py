@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tfvlad.reports import charts
-from tfvlad.reports.page import write_page
-from tfvlad.reports.results import verdict
+from tfvlad.reports._page import write_page
 from tfvlad.reports.sweep_charts import Intervals, by_cost, by_dimension, by_layer, in_words
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
@@ -67,7 +66,6 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         "sweep.html.j2",
         {
             **charts.FILTERS,
-            "verdict": verdict,
             "described": in_words,
             "milliseconds": choice.milliseconds,
             "score": lambda cell: choice.score(study, cell),

@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from tfvlad.config import EncoderConfig
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images import loading as images
-from tfvlad.networks.machine import libraries
 from tfvlad.networks.weights import weights_digest
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep._whole_network import WholeNetwork
@@ -48,7 +49,7 @@ class Keys:
         self._digests: dict[str, str] = {}
         self._shared = digest(
             [
-                [_VERSION, libraries(), images.VERSION, plan.image_size, task.seed, network.preprocessing],
+                [_VERSION, _libraries(), images.VERSION, plan.image_size, task.seed, network.preprocessing],
                 [config.precision, config.resize, config.max_pixels, config.codebook_samples, config.whitening_samples],
                 [file_stamp(query) for query in task.fit_on],
                 [[image.id, *file_stamp(Query(image.path))] for image in dataset.database],
@@ -90,6 +91,12 @@ def file_stamp(image: Query) -> list[Any]:
     except OSError:
         return [image.path, None]
     return [os.path.realpath(image.path), image.box, status.st_size, status.st_mtime_ns]
+
+
+def _libraries() -> str:
+    """The libraries that decide the last digits, such as ``TensorFlow 2.20, Keras 3.11, NumPy 2.2``."""
+    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__}
+    return ", ".join(f"{name} {'.'.join(version.split('.')[:2])}" for name, version in versions.items())
 
 
 def network_digest(network: WholeNetwork, layers: Sequence[str]) -> str:

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, batch_shape, outputs_of
+from tfvlad.encoding.throughput import processor
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.loading import image_loader
-from tfvlad.networks.machine import processor
 from tfvlad.sweep._cells import Failures, FinishedCells
 from tfvlad.sweep._codebooks import Codebooks
 from tfvlad.sweep._forecast import Forecast, ProgressBar, codebook_seconds

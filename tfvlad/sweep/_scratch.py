@@ -17,12 +17,11 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.encoding.engines import overlapped
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ArtifactError, ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.queries import query_source
-from tfvlad.images.batching import Rejected
+from tfvlad.evaluation.querying import query_source
+from tfvlad.images.batching import Rejected, overlapped
 from tfvlad.images.loading import Source
 from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.grid import DescriptorKind

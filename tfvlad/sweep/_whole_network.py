@@ -20,18 +20,9 @@ from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureExtractor, Head
 from tfvlad.errors import ConfigError
 from tfvlad.images.loading import ImageLoader
-from tfvlad.networks.backbones import (
-    NAMED,
-    check_fc,
-    check_input_size,
-    compute_in,
-    fc_features,
-    find_layer,
-    find_preprocessing,
-    has_fc,
-    load_network,
-    map_layers,
-)
+from tfvlad.networks.backbones import check_input_size, compute_in, load_network
+from tfvlad.networks.layers import fc_features, find_layer, map_layers
+from tfvlad.networks.named import NAMED, check_fc, find_preprocessing, has_fc
 from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]
