@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tfvlad.config import IndexConfig
-from tfvlad.index.catalog.catalog import Catalog
+from tfvlad.index.catalog import Catalog
 
 if TYPE_CHECKING:
     from helpers.exports import ExportWith

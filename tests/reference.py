@@ -1,4 +1,4 @@
-"""VLAD written to be read: plain loops over float64, slow and obvious. The judge of the kernels and of the layers."""
+"""What kernels and layers compute, written to be read: plain loops over float64, slow and obvious. Their judge."""
 
 from __future__ import annotations
 
@@ -43,3 +43,32 @@ def vlad(features: npt.ArrayLike, centroids: npt.ArrayLike, intra_norm: bool = T
     if power != 1:
         sums = np.sign(sums) * np.abs(sums) ** power
     return unit(sums.reshape(-1))
+
+
+def mutual_nearest(features: npt.ArrayLike, others: npt.ArrayLike) -> list[tuple[int, int]]:
+    """(N, D), (M, D) -> pairs that are each other's largest inner product; of those that tie, the lowest is."""
+    first, second = np.asarray(features, np.float64), np.asarray(others, np.float64)
+    pairs = []
+    for i in range(len(first)):
+        if len(second) == 0:
+            break
+        row = [float(np.sum(first[i] * other)) for other in second]
+        j = row.index(max(row))
+        column = [float(np.sum(feature * second[j])) for feature in first]
+        if column.index(max(column)) == i:
+            pairs.append((i, j))
+    return pairs
+
+
+def inliers(
+    transform: npt.ArrayLike, query_positions: npt.ArrayLike, positions: npt.ArrayLike, threshold: float
+) -> list[bool]:
+    """(2, 3), (M, 2), (M, 2) -> whether |T(q) - d|² < t² (1 + s²) / 2, where s² is the mean squared scale of T."""
+    matrix = np.asarray(transform, np.float64)
+    squared_scale = float(np.sum(matrix[:, :2] ** 2)) / 2
+    limit = threshold**2 * (1 + squared_scale) / 2
+    agree = []
+    for q, d in zip(np.asarray(query_positions, np.float64), np.asarray(positions, np.float64), strict=True):
+        moved = matrix[:, :2] @ q + matrix[:, 2]
+        agree.append(float(np.sum((moved - d) ** 2)) < limit)
+    return agree

@@ -5,6 +5,8 @@ Each message is one line that says what is wrong, where, and what would be right
 
 from __future__ import annotations
 
+import dataclasses
+
 
 class TfvladError(Exception):
     """Base of every error that tfvlad raises for a reason outside its own code."""
@@ -59,3 +61,24 @@ class ServingError(TfvladError):
 
 class MismatchError(TfvladError):
     """Two artifacts that do not belong together, such as an index and the encoder of another one."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Failure:
+    """A file or folder that could not be used, where the others could; it is reported, not raised.
+
+    Attributes:
+      path: the file or folder, or what stands for it.
+      reason: one line, without the path.
+    """
+
+    path: str
+    reason: str
+
+    @classmethod
+    def of(cls, error: ImageError) -> Failure:
+        """The failure that an image's error tells of."""
+        return cls(error.path, error.reason)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"

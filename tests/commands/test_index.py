@@ -12,8 +12,8 @@ import pytest
 from helpers.command_results import REASONS, Command, Result, assert_listed, document, done, refusal
 
 import tfvlad
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.recall import Verification
+from tfvlad.index._graph_recall import GraphRecall
+from tfvlad.index.catalog import Catalog
 
 Synchronise = Callable[..., Result]
 
@@ -162,7 +162,7 @@ def test_ef_search_is_chosen_for_a_target_recall(index_of: Synchronise, folder: 
 
 
 def test_a_target_recall_out_of_reach(index_of: Synchronise, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missed = Verification(0.75, 10, 500, 8192, 0.99, target_met=False)
+    missed = GraphRecall(0.75, 10, 500, 8192, 0.99, target_met=False)
     monkeypatch.setattr(tfvlad.Index, "verify", lambda self, target_recall: missed)
     result = index_of(folder, "--target_recall=0.99")
     assert result.status == 1

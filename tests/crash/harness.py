@@ -30,9 +30,9 @@ from crash import scenarios
 from crash.killing import count_steps, in_process
 from helpers.fake_encoder import LOOK_AHEAD, FakeEncoder
 
-from tfvlad.index.catalog.reading import Snapshot
+from tfvlad.index._sync import _BATCH
+from tfvlad.index.catalog import Snapshot
 from tfvlad.index.index import Index
-from tfvlad.index.sync import _BATCH
 
 _QUERIES = 20
 

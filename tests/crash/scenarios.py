@@ -20,7 +20,7 @@ from helpers.fake_encoder import FakeEncoder
 from numpy.typing import NDArray
 
 from tfvlad.config import EncoderConfig
-from tfvlad.index import sync
+from tfvlad.index import _sync
 from tfvlad.index.index import Index
 
 FILES = 300
@@ -135,7 +135,7 @@ SCENARIOS: dict[str, Callable[[Path, Path, Path], None]] = {
 
 
 def _log_commits(log: Path) -> None:
-    commit = sync._RootSync._commit
+    commit = _sync._RootSync._commit
 
     def logged(self: Any) -> None:
         paths = [work.path for work in self._batch]
@@ -143,7 +143,7 @@ def _log_commits(log: Path) -> None:
         for path in paths:
             append(log, f"committed {path}")
 
-    sync._RootSync._commit = logged  # type: ignore[method-assign]
+    _sync._RootSync._commit = logged  # type: ignore[method-assign]
 
 
 def _write(photos: Path, number: int, content: str) -> None:

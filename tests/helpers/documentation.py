@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ def pages() -> list[Path]:
 def blocks(language: str, page: Path = README) -> list[str]:
     """The fenced blocks of one language in a page, in order."""
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(page: Path, *languages: str) -> list[list[str]]:
+    """The `tfvlad` command lines in a page's blocks, without `tfvlad` itself: the command's name and its arguments.
+
+    A block of ``bash`` holds lines that work on a folder of photographs, ``sh`` such as need what is not at hand (a
+    public data set, Docker), and ``console`` lines that begin with ``$`` with what they print.
+    """
+    lines = [
+        line.removeprefix("$ ")
+        for language in languages
+        for block in blocks(language, page)
+        for line in block.replace("\\\n", " ").splitlines()
+        if language != "console" or line.startswith("$ ")
+    ]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tfvlad ")]
 
 
 def modules() -> dict[str, Path]:

@@ -8,9 +8,9 @@ from helpers.fake_encoder import FakeEncoder
 from helpers.syncing import write
 
 from tfvlad.commands._main import run
-from tfvlad.index.account import IndexedFolder
+from tfvlad.errors import Failure
+from tfvlad.index._folders import IndexedFolder
 from tfvlad.index.index import Index
-from tfvlad.index.scan import Failure
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from helpers.syncing import write
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.files import read_encoder, write_encoder
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog.catalog import Catalog
+from tfvlad.index.catalog import Catalog
 from tfvlad.index.index import Index
 from tfvlad.storage import atomic
 

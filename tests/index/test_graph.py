@@ -9,17 +9,17 @@ from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index.graph import Graph
+from tfvlad.index.graph import HnswGraph
 
 
-def make(n: int, dim: int = 8) -> Graph:
-    graph = Graph(dim, IndexConfig())
+def make(n: int, dim: int = 8) -> HnswGraph:
+    graph = HnswGraph(dim, IndexConfig())
     graph.add(np.arange(n) + 1, unit_vectors(n, dim))
     return graph
 
 
 def test_scores_are_cosines_best_first() -> None:
-    graph = Graph(2, IndexConfig())
+    graph = HnswGraph(2, IndexConfig())
     graph.add(np.array([5, 9]), np.float32([[1, 0], [0.6, 0.8]]))
     found = graph.search(np.float32([[1, 0], [0, 1]]), k=2)
     assert found is not None
@@ -29,7 +29,7 @@ def test_scores_are_cosines_best_first() -> None:
 
 
 def test_it_grows_as_vectors_come() -> None:
-    graph = Graph(8, IndexConfig())
+    graph = HnswGraph(8, IndexConfig())
     for start in range(0, 100, 7):
         graph.add(np.arange(start, start + 7), unit_vectors(7, 8, seed=start))
     graph.add(np.empty(0, np.int64), np.empty((0, 8), np.float32))
@@ -66,7 +66,7 @@ def test_one_thread_makes_equal_graphs(tmp_path: Path) -> None:
 
 
 def test_threads_are_chosen_by_all_vectors_that_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, threads = Graph(8, IndexConfig(), capacity=30), []
+    graph, threads = HnswGraph(8, IndexConfig(), capacity=30), []
 
     class Watched:
         element_count, max_elements = 0, 30
@@ -85,7 +85,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     graph.remove(np.array([1, 2, 3]))
     path = os.fsencode(tmp_path) + b"/caf\xe9.hnsw"  # hnswlib itself takes UTF-8 only
     digest = graph.save(os.fsdecode(path))
-    loaded = Graph.load(os.fsdecode(path), 8, IndexConfig(), dead=3)
+    loaded = HnswGraph.load(os.fsdecode(path), 8, IndexConfig(), dead=3)
     assert len(loaded) == 397
     queries = unit_vectors(20, 8, seed=1)
     before, after = graph.search(queries, 10), loaded.search(queries, 10)
@@ -109,3 +109,9 @@ def test_a_file_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
 def test_a_full_disk_is_noticed() -> None:
     with pytest.raises(ArtifactError, match="could not be written whole"):
         make(3).save("/dev/full")
+
+
+def test_a_file_that_hnswlib_does_not_know_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "graph").write_bytes(b"x" * 100)
+    with pytest.raises(ArtifactError, match="is not for this hnswlib"):
+        HnswGraph.load(str(tmp_path / "graph"), 8, IndexConfig(), dead=0)

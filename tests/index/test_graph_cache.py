@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -12,12 +13,10 @@ from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index import graph_cache
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, to_blob
-from tfvlad.index.graph import Graph
-from tfvlad.index.graph_cache import GraphCache
-from tfvlad.index.roots import Root
+from tfvlad.index._folders import Root
+from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index.catalog import Catalog, Stamp, to_blob
+from tfvlad.index.graph import HnswGraph
 
 DIM = 8
 
@@ -56,21 +55,18 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one element for each graph that is made from nothing."""
     made: list[int] = []
 
-    class Watched(Graph):
-        def __init__(self, dim: int, config: IndexConfig, capacity: int = 1) -> None:
-            super().__init__(dim, config, capacity)
-            made.append(capacity)
+    make = HnswGraph.make
 
-        @classmethod
-        def load(cls, path: str, dim: int, config: IndexConfig, dead: int) -> Graph:
-            return Graph.load(path, dim, config, dead)
+    def watched(dim: int, config: IndexConfig, capacity: int) -> HnswGraph:
+        made.append(capacity)
+        return make(dim, config, capacity)
 
-    monkeypatch.setattr(graph_cache, "Graph", Watched)
+    monkeypatch.setattr(HnswGraph, "make", watched)
     return made
 
 
 def test_it_follows_the_catalog(catalog: Catalog, built: list[int]) -> None:
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     assert labels(cache) == []
     add(catalog, range(20))
     assert labels(cache) == list(range(1, 21))
@@ -83,25 +79,25 @@ def test_it_follows_the_catalog(catalog: Catalog, built: list[int]) -> None:
 def test_a_saved_graph_is_loaded_and_caught_up(catalog: Catalog, built: list[int]) -> None:
     add(catalog, range(20))
     remove(catalog, [1])
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     assert len(built) == 1
-    assert labels(GraphCache(catalog)) == list(range(2, 21))
+    assert labels(GraphCache(catalog, HnswGraph)) == list(range(2, 21))
     add(catalog, range(20, 25))
     remove(catalog, [2])
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     assert labels(cache) == list(range(3, 26))
     with cache.current() as (graph, _):
         assert graph.dead == 1  # descriptor 1 was gone before the graph was built
     assert len(built) == 1
     cache.save()
-    loaded = GraphCache(catalog)
+    loaded = GraphCache(catalog, HnswGraph)
     with loaded.current() as (graph, _):
         assert (len(graph), graph.dead) == (23, 1)
 
 
 def test_a_graph_with_too_many_dead_is_built_anew(catalog: Catalog, built: list[int]) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     cache.save()
     remove(catalog, [1, 2, 3, 4, 5, 6])  # 6 of 20 are 30 %
     assert len(labels(cache)) == 14
@@ -115,19 +111,19 @@ def test_a_graph_with_too_many_dead_is_built_anew(catalog: Catalog, built: list[
 
 def test_everything_removed(catalog: Catalog) -> None:
     add(catalog, range(5))
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     cache.save()
     remove(catalog, [1, 2, 3, 4, 5])
     assert labels(cache) == []
     cache.save()
-    assert labels(GraphCache(catalog)) == []
+    assert labels(GraphCache(catalog, HnswGraph)) == []
 
 
 def test_saving_again_writes_nothing(catalog: Catalog) -> None:
     add(catalog, range(5))
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     before = os.stat(os.path.join(catalog.folder, "graph.hnsw"))
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     assert os.stat(os.path.join(catalog.folder, "graph.hnsw")) == before
 
 
@@ -140,38 +136,38 @@ def test_a_file_that_is_not_the_recorded_one_is_never_loaded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     add(catalog, range(20))
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     path = tmp_path / "graph.hnsw"
     if crafted == "flipped":
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     elif crafted == "other":
-        other = Graph(DIM, IndexConfig())
+        other = HnswGraph(DIM, IndexConfig())
         other.add(np.arange(1, 21), unit_vectors(20, DIM, seed=9))
         other.save(str(path))
     else:
         assert isinstance(crafted, bytes)
         path.write_bytes(crafted)
 
-    def load(*arguments: object) -> Graph:
+    def load(*arguments: object) -> HnswGraph:
         raise AssertionError("hnswlib read an unchecked file")
 
-    monkeypatch.setattr(Graph, "load", load)
-    cache = GraphCache(catalog)
+    monkeypatch.setattr(HnswGraph, "load", load)
+    cache = GraphCache(catalog, HnswGraph)
     with caplog.at_level(logging.WARNING):
         assert labels(cache) == list(range(1, 21))
     assert "is not the file that the catalog recorded" in caplog.text
     cache.save()
     monkeypatch.undo()
-    assert labels(GraphCache(catalog)) == list(range(1, 21))
+    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 21))
 
 
 def test_a_missing_file_is_made_again(catalog: Catalog, tmp_path: Path) -> None:
     add(catalog, range(20))
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     (tmp_path / "graph.hnsw").unlink()
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     assert labels(cache) == list(range(1, 21))
     cache.save()
     assert (tmp_path / "graph.hnsw").is_file()
@@ -180,7 +176,7 @@ def test_a_missing_file_is_made_again(catalog: Catalog, tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "graph.hnsw").mkdir()
     with pytest.raises(ArtifactError, match="cannot be read: Is a directory"):
-        labels(GraphCache(catalog))
+        labels(GraphCache(catalog, HnswGraph))
 
 
 @pytest.mark.parametrize("renamed", [False, True])
@@ -188,7 +184,7 @@ def test_a_crash_while_saving_leaves_a_known_file(
     catalog: Catalog, tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch, renamed: bool
 ) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     cache.save()
     add(catalog, range(20, 25))
     replace = os.replace
@@ -202,11 +198,10 @@ def test_a_crash_while_saving_leaves_a_known_file(
     with pytest.raises(KeyboardInterrupt):
         cache.save()
     monkeypatch.undo()
-    monkeypatch.setattr(graph_cache, "Graph", Graph)
     loads: list[str] = []
-    load = Graph.load
-    monkeypatch.setattr(Graph, "load", lambda *arguments: loads.append(arguments[0]) or load(*arguments))
-    assert labels(GraphCache(catalog)) == list(range(1, 26))
+    load = HnswGraph.load
+    monkeypatch.setattr(HnswGraph, "load", lambda *arguments: loads.append(arguments[0]) or load(*arguments))
+    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 26))
     assert len(loads) == 1
 
 
@@ -214,21 +209,21 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(catalog, range(20))
-    GraphCache(catalog).save()
+    GraphCache(catalog, HnswGraph).save()
     shutil.copy(tmp_path / "graph.hnsw", tmp_path / "old")
-    load = Graph.load
+    load = HnswGraph.load
     loads: list[str] = []
 
-    def replaced_meanwhile(path: str, dim: int, config: IndexConfig, dead: int) -> Graph:
+    def replaced_meanwhile(path: str, dim: int, config: IndexConfig, dead: int) -> HnswGraph:
         loads.append(path)
         if len(loads) == 1:
             monkeypatch.undo()
             add(catalog, range(20, 25))
-            GraphCache(catalog).save()  # another process's
+            GraphCache(catalog, HnswGraph).save()  # another process's
         return load(path, dim, config, dead)
 
-    monkeypatch.setattr(Graph, "load", replaced_meanwhile)
-    cache = GraphCache(catalog)
+    monkeypatch.setattr(HnswGraph, "load", replaced_meanwhile)
+    cache = GraphCache(catalog, HnswGraph)
     assert labels(cache) == list(range(1, 26))
     with cache.current() as (graph, _):
         assert graph.dead == 0
@@ -236,16 +231,67 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
 
 def test_an_interrupted_catching_up_starts_anew(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog)
+    cache = GraphCache(catalog, HnswGraph)
     cache.save()
     add(catalog, range(20, 25))
     remove(catalog, [1])
 
-    def interrupt(self: Graph, *arguments: object) -> None:
+    def interrupt(self: HnswGraph, *arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Graph, "add", interrupt)
+        patch.setattr(HnswGraph, "add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             labels(cache)
     assert labels(cache) == list(range(2, 26))
+
+
+def test_any_backend_will_do(catalog: Catalog) -> None:
+    """A graph that is no graph: it keeps vectors by their labels, and compares with all of them."""
+
+    class Table:
+        def __init__(self, vectors: dict[int, np.ndarray]) -> None:
+            self.ef_search, self.dead = 1, 0
+            self._vectors = vectors
+
+        def __len__(self) -> int:
+            return len(self._vectors)
+
+        def add(self, labels: np.ndarray, vectors: np.ndarray, total: int = 0) -> None:
+            self._vectors |= dict(zip(labels.tolist(), vectors, strict=True))
+
+        def remove(self, labels: np.ndarray) -> None:
+            for label in labels.tolist():
+                del self._vectors[label]
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            cosines = queries @ np.stack(list(self._vectors.values())).T
+            best = np.argsort(-cosines, axis=1)[:, :k]
+            return np.take_along_axis(cosines, best, axis=1), np.array(list(self._vectors))[best]
+
+        def save(self, path: str) -> str:
+            np.savez(path + ".npz", **{str(label): vector for label, vector in self._vectors.items()})
+            os.replace(path + ".npz", path)
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    class Tables:
+        file_name = "table.npz"
+        made = loaded = 0
+
+        def make(self, dim: int, config: IndexConfig, capacity: int) -> Table:
+            self.made += 1
+            return Table({})
+
+        def load(self, path: str, dim: int, config: IndexConfig, dead: int) -> Table:
+            self.loaded += 1
+            with np.load(path) as arrays:
+                return Table({int(label): arrays[label] for label in arrays})
+
+    tables = Tables()
+    add(catalog, range(20))
+    GraphCache(catalog, tables).save()
+    add(catalog, range(20, 22))
+    remove(catalog, [3])
+    assert labels(GraphCache(catalog, tables)) == [1, 2, *range(4, 23)]
+    assert (tables.made, tables.loaded) == (1, 1)
+    assert os.path.exists(os.path.join(catalog.folder, "table.npz"))

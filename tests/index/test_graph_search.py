@@ -10,32 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.catalogs import put_vectors
 from helpers.fake_encoder import FakeEncoder, unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.index import remembered
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, to_blob
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Index
-from tfvlad.index.roots import Root
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[Index]:
     """3000 random descriptors: enough for the graph to be used."""
     with Index.create(tmp_path / "large.index", FakeEncoder(dim=16)) as made:
-        put_vectors(made, unit_vectors(3000, 16))
+        put_vectors(str(made._path), unit_vectors(3000, 16))
         yield made
-
-
-def put_vectors(index: Index, vectors: np.ndarray) -> None:
-    catalog = Catalog(str(index._path))
-    with catalog.write() as change:
-        root = change.put_root(Root(-1, "/nowhere", "../nowhere"))
-        for i, vector in enumerate(vectors):
-            change.put_file(root, f"{i}.jpg", Stamp(1, 1), str(i).encode(), [("whole", to_blob(vector))])
-    catalog.close()
 
 
 def test_both_searches_find_the_same(large: Index) -> None:
@@ -86,7 +76,7 @@ def test_the_chosen_ef_search_is_enough_for_queries_from_elsewhere(tmp_path: Pat
     """Chosen on the descriptors themselves, which are linked to their neighbours, it found 0.52 of them here."""
     vectors = unit_vectors(3300, 64)
     with Index.create(tmp_path / "i", FakeEncoder(dim=64)) as index:
-        put_vectors(index, vectors[:3000])
+        put_vectors(str(index._path), vectors[:3000])
         index.verify(target_recall=0.95)
         exact = index.search_descriptors(vectors[3000:], exact=True)
         found = index.search_descriptors(vectors[3000:])
@@ -109,11 +99,11 @@ def test_verification_without_a_target_writes_nothing(large: Index) -> None:
 
 def test_an_index_that_is_searched_exactly_keeps_its_ef_search(tmp_path: Path) -> None:
     with Index.create(tmp_path / "small.index", FakeEncoder(dim=16)) as small:
-        put_vectors(small, unit_vectors(200, 16))
+        put_vectors(str(small._path), unit_vectors(200, 16))
         assert small.verify(target_recall=0.5).ef_search == IndexConfig().ef_search
 
 
-def test_what_was_found_is_remembered_no_longer_than_it_is_true(large: Index, tmp_path: Path) -> None:
+def test_a_search_sees_every_change_at_once(large: Index, tmp_path: Path) -> None:
     [query] = unit_vectors(3000, 16)[41:42]
     assert large.search_descriptors([query], k=1)[0][0].path == "/nowhere/41.jpg"
     catalog = Catalog(str(large._path))  # another's connections
@@ -147,30 +137,7 @@ def test_views_of_one_image_are_one_hit_in_the_graph_too(large: Index) -> None:
     assert len({hit.id for hit in hits}) == 10
 
 
-def test_more_is_looked_up_than_is_remembered(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    queries = unit_vectors(50, 16, seed=1)
-    expected = large.search_descriptors(queries)
-    monkeypatch.setattr(remembered, "_SLOTS", 16)  # fewer than one search needs
-    large._files = remembered.RememberedFiles(str(large._path))
-    for start in range(0, 50, 5):
-        assert large.search_descriptors(queries[start : start + 5]) == expected[start : start + 5]
-
-
-def test_a_search_that_was_made_before_looks_nothing_up(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    queries = unit_vectors(50, 16, seed=1)
-    expected = large.search_descriptors(queries)
-
-    def watch(*arguments: object) -> None:
-        raise AssertionError("a transaction was opened")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Catalog, "watch", watch)
-        patch.setattr(Catalog, "read", watch)
-        assert large.search_descriptors(queries) == expected
-        assert [large.search_descriptors(query[None]) for query in queries] == [[hits] for hits in expected]
-
-
-def test_copies_are_remembered_too(large: Index) -> None:
+def test_copies_are_hits_of_their_own(large: Index) -> None:
     vectors = unit_vectors(3000, 16)
     with large._catalog.write() as change:
         for name in ("b", "a"):
@@ -181,21 +148,7 @@ def test_copies_are_remembered_too(large: Index) -> None:
     assert [len(hits) for hits in large.search_descriptors(vectors[40:43], k=2)] == [2, 2, 2]
 
 
-def test_copies_stay_as_many_however_often_they_are_looked_up(large: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = unit_vectors(3000, 16)
-    with large._catalog.write() as change:
-        change.put_file(1, "a.jpg", Stamp(1, 1), b"41", [])
-    monkeypatch.setattr(remembered, "_SLOTS", 16)  # descriptors 42 and 58 share a slot
-    large._files = remembered.RememberedFiles(str(large._path))
-    first = large.search_descriptors(vectors[41:42], k=5)
-    for _ in range(3):
-        large.search_descriptors(vectors[57:58], k=5)
-        assert large.search_descriptors(vectors[41:42], k=5) == first
-
-
-def test_a_folder_that_moves_while_the_index_is_open_is_found_again(
-    large: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_moves_while_the_index_is_open_is_found_again(large: Index, tmp_path: Path) -> None:
     before = tmp_path / "before"
     before.mkdir()
     with large._catalog.write() as change:
@@ -203,14 +156,13 @@ def test_a_folder_that_moves_while_the_index_is_open_is_found_again(
     [query] = unit_vectors(3000, 16)[41:42]
     assert large.search_descriptors([query], k=1)[0][0].path == str(before / "41.jpg")
     before.rename(tmp_path / "after")
-    monkeypatch.setattr(remembered, "_SECONDS", 0.0)  # they are over
     assert large.search_descriptors([query], k=1)[0][0].path == str(tmp_path / "after" / "41.jpg")
 
 
 def test_a_poor_graph_does_not_reach_the_target(tmp_path: Path) -> None:
     config = IndexConfig(m=2, ef_construction=2, ef_search=2)
     with Index.create(tmp_path / "poor.index", FakeEncoder(dim=64), config) as poor:
-        put_vectors(poor, unit_vectors(2000, 64))
+        put_vectors(str(poor._path), unit_vectors(2000, 64))
         assert not poor.verify(target_recall=0.9).target_met
 
 

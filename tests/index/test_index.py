@@ -13,10 +13,9 @@ from helpers.fake_encoder import FakeEncoder
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError, MismatchError
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, to_blob
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Hit, Index
-from tfvlad.index.roots import Root
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from helpers.syncing import contents, counts, described, fail_to_open, run, write
 
-from tfvlad.errors import ConfigError
-from tfvlad.index import scan
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.scan import Failure
+from tfvlad.errors import ConfigError, Failure
+from tfvlad.index import _scan
+from tfvlad.index.catalog import Catalog
 
 
 def test_what_cannot_be_read_stays_as_it_is_indexed(
@@ -23,7 +22,7 @@ def test_what_cannot_be_read_stays_as_it_is_indexed(
     run(catalog, photos)
     write(photos, a="changed", b="two")
     with monkeypatch.context() as patch:
-        patch.setattr(scan, "open", fail_to_open, raising=False)
+        patch.setattr(_scan, "open", fail_to_open, raising=False)
         report = run(catalog, photos)
     assert report.failed == [
         Failure(str(photos / "a.jpg"), "cannot be read: Permission denied"),
@@ -70,7 +69,7 @@ def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
     write(photos, a="one", b="two")
     run(catalog, photos)
     write(photos, c="three")
-    listed = scan.list_images
+    listed = _scan.list_images
 
     def list_then_delete(*arguments: Any, **options: Any) -> Iterator[str]:
         paths = list(listed(*arguments, **options))
@@ -78,7 +77,7 @@ def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
         (photos / "c.jpg").unlink(missing_ok=True)
         yield from paths
 
-    monkeypatch.setattr(scan, "list_images", list_then_delete)
+    monkeypatch.setattr(_scan, "list_images", list_then_delete)
     assert counts(run(catalog, photos)) == (0, 0, 1, 1, 0)
     assert contents(catalog) == described(a="one")
 
@@ -96,9 +95,9 @@ def test_names_that_are_not_utf8(catalog: Catalog, photos: Path) -> None:
 def test_dates_beyond_64_bits_of_nanoseconds(catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # NTFS reaches the year 60056; the file systems that tests run on do not.
     write(photos, a="one")
-    stamp = scan._stamp
+    stamp = _scan._stamp
     late = SimpleNamespace(st_size=3, st_mtime_ns=2**64 - 1)
-    monkeypatch.setattr(scan, "_stamp", lambda status: stamp(late))
+    monkeypatch.setattr(_scan, "_stamp", lambda status: stamp(late))
     assert counts(run(catalog, photos)) == (1, 0, 0, 0, 0)
     assert counts(run(catalog, photos)) == (0, 0, 0, 1, 0)
 
@@ -108,7 +107,7 @@ def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
 ) -> None:
     write(photos, a="one", b="two")
     run(catalog, photos)
-    listed = scan.list_images
+    listed = _scan.list_images
 
     def unplugged(*arguments: Any, **options: Any) -> Iterator[str]:
         if photos.is_dir():
@@ -117,7 +116,7 @@ def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
         else:
             yield from listed(*arguments, **options)
 
-    monkeypatch.setattr(scan, "list_images", unplugged)
+    monkeypatch.setattr(_scan, "list_images", unplugged)
     with pytest.raises(ConfigError, match="photos is missing, and the index holds 2 of it; allow_empty removes them"):
         run(catalog, photos)
     assert contents(catalog) == described(a="one", b="two")
@@ -155,7 +154,7 @@ def test_very_long_names_and_paths(catalog: Catalog, photos: Path) -> None:
 def test_a_file_too_large_for_an_image_is_told_and_not_read(
     catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "LARGEST_FILE", 10)
+    monkeypatch.setattr(_scan, "LARGEST_FILE", 10)
     write(photos, huge="x" * 11, small="x" * 10)
     report = run(catalog, photos)
     reason = "11 bytes are more than an image file may have (10)"

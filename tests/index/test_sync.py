@@ -10,11 +10,10 @@ import pytest
 from helpers.fake_encoder import LOOK_AHEAD, FakeEncoder
 from helpers.syncing import contents, counts, described, fail_to_open, run, write
 
-from tfvlad.errors import ConfigError
-from tfvlad.index import scan, sync
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import State
-from tfvlad.index.sync import Failure, synchronise
+from tfvlad.errors import ConfigError, Failure
+from tfvlad.index import _scan, _sync
+from tfvlad.index._sync import synchronise
+from tfvlad.index.catalog import Catalog, State
 
 
 def test_new_changed_and_removed_files(catalog: Catalog, photos: Path) -> None:
@@ -53,7 +52,7 @@ def test_a_file_that_was_only_touched_is_read_once_more_and_never_again(
     os.utime(photos / "a.jpg", ns=(1, 1))
     encoder = FakeEncoder()
     assert counts(run(catalog, photos, encoder=encoder)) == (0, 0, 0, 1, 0)
-    monkeypatch.setattr(scan, "open", fail_to_open, raising=False)
+    monkeypatch.setattr(_scan, "open", fail_to_open, raising=False)
     assert counts(run(catalog, photos, encoder=encoder)) == (0, 0, 0, 1, 0)
     assert encoder.encoded == []
 
@@ -155,7 +154,7 @@ def test_it_commits_batch_by_batch(catalog: Catalog, photos: Path, monkeypatch: 
                 seen.append(snapshot.count_files())
             return super().describe(content)
 
-    monkeypatch.setattr(sync, "_BATCH", 10)
+    monkeypatch.setattr(_sync, "_BATCH", 10)
     run(catalog, photos, encoder=Watching())
     assert seen == [i // 10 * 10 for i in range(100)]
 
@@ -169,15 +168,15 @@ def test_files_that_need_no_encoding_are_written_on_the_way(
         os.utime(file, ns=(1, 1))
     write(photos, z="new at the end")
     pending: list[int] = []
-    commit = sync._RootSync._commit
+    commit = _sync._RootSync._commit
 
     def watch(self: Any) -> None:
         pending.append(len(self._queue) + len(self._batch))
         commit(self)
 
-    monkeypatch.setattr(sync, "_UNENCODED", 10)
-    monkeypatch.setattr(sync, "_BATCH", 5)
-    monkeypatch.setattr(sync._RootSync, "_commit", watch)
+    monkeypatch.setattr(_sync, "_UNENCODED", 10)
+    monkeypatch.setattr(_sync, "_BATCH", 5)
+    monkeypatch.setattr(_sync._RootSync, "_commit", watch)
     assert counts(run(catalog, photos)) == (1, 0, 0, 100, 0)
     assert max(pending) <= 10 + LOOK_AHEAD
 

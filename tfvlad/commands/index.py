@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import DONE, SOME_FAILED, report_failures
-from tfvlad.commands._targets import writing
+from tfvlad.commands._printing import DONE, SOME_FAILED, report_failures, writing
 from tfvlad.errors import ConfigError
 from tfvlad.images.listing import image_paths
-from tfvlad.index.account import IndexedFolder
 from tfvlad.serving import load_encoder
-from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
+from tfvlad_flags import paths
 
 if TYPE_CHECKING:
-    from tfvlad.index.recall import Verification
+    from tfvlad.index import GraphRecall, IndexedFolder  # imports hnswlib, for which no help text should wait
 
 OPERANDS = ""
 
@@ -30,11 +28,11 @@ OPERANDS = ""
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     index_flags.define_images(values)
-    artifacts.define_index(values)
-    artifacts.define_encoder(values, required=False)
+    paths.define_index(values)
+    paths.define_encoder(values, required=False)
     encoder_flags.define_max_pixels(values)
     index_flags.define(values)
-    output.define_format(values)
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
@@ -49,14 +47,14 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         verification = None if values.target_recall is None else index.verify(values.target_recall)
     counts = {name: getattr(report, name) for name in ("added", "updated", "removed", "unchanged")}
     if values.format == "json":
-        failed = [{"path": failure.path, "reason": failure.reason} for failure in report.failed]
+        failed = [dataclasses.asdict(failure) for failure in report.failed]
         measured = {"verification": dataclasses.asdict(verification)} if verification else {}
         print(json.dumps({**counts, "failed": failed, **measured}, indent=2))
     else:
         print(", ".join(f"{count} {name}" for name, count in counts.items()) + f"; {values.index} holds {size} images")
         if verification and verification.target_met:
             print(f"ef_search {verification.ef_search}: {_recall(verification)}")
-    status = report_failures([(failure.path, failure.reason) for failure in report.failed])
+    status = report_failures(report.failed)
     if verification and not verification.target_met:
         print(
             f"--target_recall={values.target_recall:g} is out of reach: with ef_search {verification.ef_search},"
@@ -67,7 +65,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     return status
 
 
-def _recall(verification: Verification) -> str:
+def _recall(verification: GraphRecall) -> str:
     found, queries = f"recall@{verification.k} is {verification.recall:.4f}", verification.queries
     return f"{found} for {queries} queries near the index's own images"
 
@@ -79,7 +77,7 @@ def _print_account(folders: list[IndexedFolder], form: str) -> None:
     for folder in folders:
         print(f"{folder.path}: {folder.files} indexed, {len(folder.failed)} failed")
         for failure in folder.failed:
-            print(f"  {failure.path}: {failure.reason}")
+            print(f"  {failure}")
 
 
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:

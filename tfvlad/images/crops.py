@@ -1,4 +1,4 @@
-"""Image files as upright pixels, whole or in part, for queries that are a box in an image or an altered copy."""
+"""Reads an image file, or a box of it, as plain upright pixels: for queries that are a part of an image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.errors import ImageError
-from tfvlad.images.boxes import Box
-from tfvlad.images.decoding import decode
-from tfvlad.images.loading import read_file, run_decoder
-from tfvlad.images.orientation import read_orientation, turn_upright
+from tfvlad.images import Box
+from tfvlad.images._decoding import decode
+from tfvlad.images._orientation import read_orientation, turn_upright
+from tfvlad.images.loading import read_file, run_decoder, source_name
 
-_EVERY_PIXEL = 2**24  # of a side: no decoder may reduce a smaller image
+_EVERY_PIXEL = 2**24  # pixels of a side; no image has so many, so that none is decoded at a reduced size
 
 
 def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
@@ -31,8 +31,8 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
       (H, W, 3) uint8 RGB, at least 1 x 1.
 
     Raises:
-      ImageError: the file cannot be read, or less than half of the box is inside the image, as where the file is not of
-        the size that the box was drawn on.
+      ImageError: the file cannot be read, or less than half of the box lies inside the image. The latter happens where
+        the box was drawn on a version of the image that has another size.
     """
     pixels = read_upright(path, max_pixels)
     height, width, _ = pixels.shape
@@ -44,13 +44,18 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
     return pixels[top:bottom, left:right]
 
 
-def read_upright(path: str, max_pixels: int) -> npt.NDArray[np.uint8]:
+def read_upright(source: str | bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
     """Decodes an image as `tfvlad.images.loading` does, in full size, and turns it upright: (H, W, 3) uint8 RGB.
+
+    Args:
+      source: the path of an image file, or its bytes.
+      max_pixels: see `tfvlad.EncoderConfig`.
 
     Raises:
       ImageError: the file cannot be read.
     """
-    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), read_file(path), path).numpy()
+    data = source if isinstance(source, bytes) else read_file(source)
+    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), data, source_name(source)).numpy()
     return pixels
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tfvlad.config import IndexConfig
-from tfvlad.errors import ConfigError, MismatchError
-from tfvlad.index.account import IndexedFolder, take_account
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Snapshot
-from tfvlad.index.graph_cache import GraphCache
-from tfvlad.index.hits import Hit, full_path, hits_of_images, locate
-from tfvlad.index.recall import Verification, verify
-from tfvlad.index.remembered import RememberedFiles
-from tfvlad.index.search import rank_found, search_exactly, search_graph, unit_rows
-from tfvlad.index.sync import SyncReport, synchronise
+from tfvlad.errors import ConfigError, Failure, MismatchError
+from tfvlad.index._folders import Folders, IndexedFolder
+from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
+from tfvlad.index._hits import Hit, Searcher, enough_for_graph
+from tfvlad.index._sync import SyncReport, synchronise
+from tfvlad.index.catalog import Catalog, Snapshot
+from tfvlad.index.graph import HnswGraph
 from tfvlad.storage.atomic import atomic_folder, settle
 
 if TYPE_CHECKING:
@@ -33,22 +29,22 @@ __all__ = ["Hit", "Index"]
 
 Path = str | os.PathLike[str]
 
-# Below so many descriptors, or where a tenth of them is asked for, the exact search is as fast as the graph.
-_FEW = 1000
-_LARGE_SHARE = 10
-
-_PAGE = 4096
+_PAGE = 4096  # files
 
 
 class Index:
-    """Images in one index folder. Threads may search while one synchronises, and processes too."""
+    """The images of one index folder. Threads and processes may search it while one of them synchronises it.
+
+    Example:
+      ``with Index.create("photos.index", encoder) as index: index.sync("photos"); hits = index.search("query.jpg")``
+    """
 
     def __init__(self, path: str, catalog: Catalog, encoder: AnyEncoder | None, max_pixels: int | None = None) -> None:
-        """Use `create` or `open`."""
+        """Call `create` or `open` instead."""
         self._path = path
         self._catalog = catalog
-        self._graphs = GraphCache(catalog)
-        self._files = RememberedFiles(path)  # used by whoever holds the graph's lock
+        self._graphs = GraphCache(catalog, HnswGraph)
+        self._searcher = Searcher(catalog, self._graphs, path)
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
         self._max_pixels = max_pixels
@@ -58,16 +54,16 @@ class Index:
         """Makes an empty index with its own copy of the encoder.
 
         Args:
-          path: the index folder; it must not exist, or be an empty folder.
-          encoder: makes every descriptor of the index.
-          config: how the graph is built and searched.
+          path: the index folder; it must be missing or empty.
+          encoder: the encoder that will make every descriptor of the index.
+          config: how the graph is built and searched; `IndexConfig()` by default.
 
         Raises:
           ConfigError: there is something at `path` already.
         """
         folder = os.fspath(path)
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-            raise ConfigError(f"{folder} exists already; open it, or choose a path where nothing is")
+            raise ConfigError(f"{folder} exists already; open it, or choose another path")
         with atomic_folder(folder) as temporary:
             encoder.save(os.path.join(temporary, "encoder"))
             Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig()).close()
@@ -79,9 +75,9 @@ class Index:
 
         Args:
           path: the index folder.
-          encoder: the index's encoder where it is loaded already; otherwise the copy in the folder is loaded when it
-            is first needed.
-          max_pixels: replaces that copy's setting, see `tfvlad.EncoderConfig`; None keeps it.
+          encoder: the index's encoder, if it is loaded already; otherwise the copy in the folder is loaded when it is
+            first needed.
+          max_pixels: replaces that copy's limit, see `tfvlad.EncoderConfig`; None keeps it.
 
         Raises:
           ArtifactError: `path` is no index, or of a newer format.
@@ -98,7 +94,7 @@ class Index:
 
     @property
     def encoder(self) -> AnyEncoder:
-        """The encoder of every descriptor in the index, loaded when first asked for."""
+        """The encoder that makes every descriptor of the index; loaded when it is first asked for."""
         with self._encoder_lock:
             if self._encoder is None:
                 from tfvlad.encoding.interface import load_folder
@@ -118,14 +114,15 @@ class Index:
     ) -> SyncReport:
         """Brings the index in line with folders: adds what is new, updates what changed, removes what is gone.
 
-        Images of folders that were synchronised before and are not named stay. An interrupted call loses the last few
-        images at most; the next one goes on from there.
+        Images of other folders stay in the index. If a call is interrupted, the next one goes on where it stopped; at
+        most the last few images are encoded again.
 
         Args:
           folders: one folder or several.
-          encoder: the index's encoder where it is loaded already.
-          allow_empty: where a folder is missing or holds no image any more, remove its images instead of refusing.
-          retry_failed: try files again that failed earlier and have not changed since.
+          encoder: the index's encoder, if it is loaded already.
+          allow_empty: whether to remove the images of a folder that is missing or holds no image any more; otherwise
+            such a folder is refused.
+          retry_failed: whether to try files again that failed before and have not changed since.
 
         Raises:
           ConfigError: a folder is missing or empty, or overlaps one that the index holds.
@@ -151,62 +148,54 @@ class Index:
         return report
 
     def search(self, queries: Source | Sequence[Source], k: int = 10, exact: bool = False) -> list[list[Hit]]:
-        """Finds the images most like each query.
+        """Finds the images that are most like each query.
 
         Args:
           queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, or a sequence of these.
-          k: files to find, copies of one image counted each; fewer are given where the index holds fewer.
-          exact: compare with every descriptor instead of searching the graph.
+          k: the number of files to find. Copies of one image count one by one; fewer files are found if the index holds
+            fewer.
+          exact: whether to compare with every descriptor instead of searching through the graph.
 
         Returns:
-          For each query, also for a single one, a list of hits, best first.
+          A list of hits, best first, for each query, even if there is only one query.
 
         Raises:
           ImageError: a query cannot be read.
         """
-        return self.search_descriptors(self.encoder.encode(queries), k, exact)
+        return self._searcher.search(self.encoder.encode(queries), k, exact)
 
     def search_descriptors(self, vectors: ArrayLike, k: int = 10, exact: bool = False) -> list[list[Hit]]:
-        """Finds the images most like each descriptor, without the encoder.
+        """Finds the images that are most like each descriptor; needs no encoder.
 
         Args:
-          vectors: (n, dim) numbers; L2-normalised here.
+          vectors: (n, dim) numbers; they are L2-normalised here.
           k: see `search`.
           exact: see `search`.
 
         Returns:
-          n lists of hits, best first, equal scores by lower id.
+          n lists of hits, best first; equal scores are in the order of the ids.
 
         Raises:
-          ConfigError: another shape, a value that is not finite, or a vector of zeros.
+          ConfigError: the shape is another, a value is not finite, or a vector is all zeros.
         """
-        queries = unit_rows(vectors, self._catalog.dim)
-        k = operator.index(k)
-        if k < 0:
-            raise ConfigError(f"k must be 0 or more, got {k}")
-        if k == 0 or not len(queries):
-            return [[] for _ in queries]
-        if exact or not self._graphs.holds(_enough(k)):
-            with self._catalog.read() as snapshot:
-                if exact or not snapshot.has_descriptors(_enough(k)):
-                    return hits_of_images(snapshot, self._path, search_exactly(snapshot, queries, k), k)
-        return self._search_graph(queries, k)
+        return self._searcher.search(vectors, k, exact)
 
-    def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> Verification:
+    def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> GraphRecall:
         """Measures how much of the exact result the graph finds, for queries near a sample of the index's descriptors.
 
-        With a target, the smallest `ef_search` that reaches it is looked for and stored in the index: searches use it
-        from then on, in every process, until the next call with a target. Each query lies in a random direction from a
-        descriptor, as far as that one's k-th neighbour: like one from elsewhere it has no links in the graph, without
-        which the descriptors themselves would be harder to find. Queries unlike anything in the index may still find
-        less. As an index grows, so does what it needs: after many additions, call again. A target that is out of the
-        graph's reach changes nothing; an index too small for its graph to be used never gets a smaller `ef_search` than
-        it has.
+        With a target, it also looks for the smallest `ef_search` that reaches it, and stores that in the index: every
+        search uses it from then on, in every process, until the next call with a target. As an index grows, it needs
+        a larger `ef_search`; call this again after many additions. A target that is out of the graph's reach changes
+        nothing. An index that is so small that its graph is not used never gets a smaller `ef_search` than it has.
+
+        Each query lies in a random direction from a descriptor, as far away as that one's k-th neighbour. The
+        descriptors themselves would be too easy to find, because the graph links them to their neighbours. For queries
+        unlike anything in the index the graph may still find less.
 
         Args:
-          target_recall: recall that the searches shall have, 0 to 1; None only measures, and writes nothing.
-          k: neighbours of each query, 1 or more.
-          sample: queries, at most.
+          target_recall: the recall that searches shall have, 0 to 1; None only measures, and writes nothing.
+          k: the number of neighbours of each query, 1 or more.
+          sample: the number of queries, at most.
           seed: of the sample.
 
         Raises:
@@ -217,17 +206,29 @@ class Index:
             raise ConfigError(f"k must be 1 or more, got {k}")
         with self._graphs.current() as (graph, snapshot):
             before = graph.ef_search
-            least = 0 if len(graph) >= _enough(k) else before
-            result = verify(graph, snapshot, k, target_recall, sample, seed, least)
+            least = 0 if len(graph) >= enough_for_graph(k) else before
+            result = measure_graph_recall(graph, snapshot, k, target_recall, sample, seed, least)
         if result.target_met and result.ef_search != before:
             with self._catalog.sole_writer(), self._catalog.write() as change:
                 change.put_ef_search(result.ef_search)
         return result
 
     def folders(self) -> list[IndexedFolder]:
-        """Every folder that was synchronised, with the files of it that are no images; needs no encoder."""
+        """Every folder that was synchronised, with the files in it that are no images; needs no encoder.
+
+        Raises:
+          ArtifactError: the catalog is damaged.
+        """
         with self._catalog.read() as snapshot:
-            return take_account(snapshot, self._folders(snapshot))
+            folders = self._folders(snapshot)
+            failed: dict[int, list[Failure]] = {root: [] for root in folders.paths}
+            for root, path, reason in snapshot.failures():
+                failure = Failure(folders.full_path(root, path), reason)
+                failed[root].append(failure)
+            return [
+                IndexedFolder(path, snapshot.count_files(root), sorted(failed[root]))
+                for root, path in folders.paths.items()
+            ]
 
     def images(self) -> Iterator[tuple[int, str, str]]:
         """Every indexed file by id, as (id, path relative to its folder, full path)."""
@@ -236,7 +237,7 @@ class Index:
             with self._catalog.read() as snapshot:
                 page, folders = snapshot.files_page(after, _PAGE), self._folders(snapshot)
             for after, root, path in page:
-                yield after, path, full_path(snapshot, folders, root, path)
+                yield after, path, folders.full_path(root, path)
             if len(page) < _PAGE:
                 return
 
@@ -246,7 +247,7 @@ class Index:
             return snapshot.count_files()
 
     def close(self) -> None:
-        """Lets go of the catalog's file; the index cannot be used afterwards."""
+        """Closes the catalog's file; the index cannot be used afterwards."""
         self._catalog.close()
 
     def __enter__(self) -> Index:
@@ -257,22 +258,6 @@ class Index:
     ) -> None:
         self.close()
 
-    def _search_graph(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        with self._graphs.lock:  # where nothing has changed, and nothing is new, no transaction is needed
-            version = self._catalog.version()
-            known = self._graphs.of(version)
-            found = search_graph(known, queries, k) if known is not None else None
-            hits = self._files.recall(version, *found, k) if found else None
-        if hits is not None:
-            return hits
-        with self._graphs.current() as (graph, snapshot):
-            if found is None or snapshot.version() != version:
-                found = search_graph(graph, queries, k)
-            hits = self._files.hits(snapshot, *found, k) if found else None
-            if hits is None:
-                hits = hits_of_images(snapshot, self._path, rank_found(graph, snapshot, queries, found, k), k)
-            return hits
-
     def _check(self, encoder: AnyEncoder) -> None:
         made_with, given = self._catalog.fingerprint, encoder.fingerprint
         if given != made_with:
@@ -280,10 +265,5 @@ class Index:
                 f"{self._path} was made with the encoder {made_with[:12]}, not {given[:12]}; make a new index for that"
             )
 
-    def _folders(self, snapshot: Snapshot) -> dict[int, str]:
-        return locate(snapshot.roots(), self._path)
-
-
-def _enough(k: int) -> int:
-    """Descriptors from which on the graph is searched for k of them."""
-    return max(_FEW, _LARGE_SHARE * k + 1)
+    def _folders(self, snapshot: Snapshot) -> Folders:
+        return Folders(snapshot.roots(), self._path, snapshot.path)

@@ -1,24 +1,33 @@
-"""Pure functions from scores to rankings: the k best images, each by the best of its views."""
+"""Ranking: from query descriptors to the k best images, by the exact search or through a graph.
+
+An image's score is the best of its views'. The first half of this file is arithmetic on arrays; the second half applies
+it to a catalog and its graph.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-# Scores that one step of an exact search holds, and components of vectors: these stay in a core's cache.
+from tfvlad.errors import ConfigError
+from tfvlad.index.catalog import Snapshot
+from tfvlad.index.graph import Graph
+
+# One step of an exact search holds so many scores, and so many components of vectors: these stay in a core's cache.
 _BLOCK_SCORES = 1 << 22
 _BLOCK_COMPONENTS = 1 << 18
 
 
 class Ranking(NamedTuple):
-    """The best images of q queries, best first, equal scores by lower id.
+    """The best images of q queries, best first; equal scores are in the order of the ids.
 
     Attributes:
-      scores: (q, m) float32; -inf where a query has fewer than m images.
-      images: (q, m) int64; -1 there.
+      scores: (q, m) float32, cosines; -inf where a query has fewer than m images.
+      images: (q, m) int64, ids; -1 where a query has fewer than m images.
     """
 
     scores: NDArray[np.float32]
@@ -26,15 +35,18 @@ class Ranking(NamedTuple):
 
 
 def best_images(scores: NDArray[np.float32], images: NDArray[np.int64], k: int) -> Ranking:
-    """Ranks scored views of images: an image's score is the best of its views'.
+    """Ranks images by their views' scores: an image's score is the best of its views'.
 
     Args:
-      scores: (q, n) float32.
-      images: (q, n) int64, the image of each view; -1 is none.
-      k: images to keep.
+      scores: (q, n) float32, of views.
+      images: (q, n) int64, the image of each view; -1 stands for none.
+      k: the number of images to keep.
 
     Returns:
-      min(k, n) columns.
+      A ranking of min(k, n) columns.
+
+    Example:
+      Views with the scores 0.2, 0.5 and 0.9, of the images 7, 3 and 7, rank image 7 (0.9) before image 3 (0.5).
     """
     by_image = np.lexsort((-scores, images), axis=1)
     images = np.take_along_axis(images, by_image, axis=1)
@@ -47,7 +59,7 @@ def best_images(scores: NDArray[np.float32], images: NDArray[np.int64], k: int) 
 
 
 def block_size(queries: int, dim: int) -> int:
-    """Vectors that an exact search takes at a time, so that memory stays bounded."""
+    """The number of vectors that an exact search takes at a time, so that its memory is bounded."""
     return max(1, min(_BLOCK_SCORES // max(queries, 1), _BLOCK_COMPONENTS // dim))
 
 
@@ -56,18 +68,19 @@ def rank_exactly(
     blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
     k: int,
 ) -> Ranking:
-    """Compares every query with every vector, a block at a time.
+    """Compares every query with every vector, one block of vectors at a time.
 
     Args:
       queries: (q, dim) float32, unit length.
-      blocks: pairs of (n,) int64 images and (n, dim) float32 vectors, unit length.
-      k: images to keep.
+      blocks: pairs of (n,) int64 images and their (n, dim) float32 vectors, unit length.
+      k: the number of images to keep.
 
     Returns:
-      min(k, number of images) columns.
+      A ranking of min(k, number of images) columns.
     """
     best = Ranking(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
-    # In float64, rounded once at the end, so that equal vectors score the same wherever they stand in a block.
+    # The products are computed in float64 and rounded once, so that equal vectors get equal scores wherever they stand
+    # in a block.
     wide = queries.astype(np.float64)
     for pile in _piles(_block_bests(wide, blocks, k), width=4 * k):
         together = [best, *pile]
@@ -92,7 +105,7 @@ def _block_bests(
 
 
 def _piles(rankings: Iterable[Ranking], width: int) -> Iterator[list[Ranking]]:
-    """Gathers rankings until they are `width` wide together: merging them so costs less than one by one."""
+    """Collects rankings until they have `width` columns together: merging them at once is faster than one by one."""
     pile: list[Ranking] = []
     for ranking in rankings:
         pile.append(ranking)
@@ -104,12 +117,65 @@ def _piles(rankings: Iterable[Ranking], width: int) -> Iterator[list[Ranking]]:
 
 
 def _top_columns(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """The columns of each row's k best scores, in no order; of equal ones at the border, the lower columns."""
+    """The columns of each row's k best scores, in no order; among equal scores at the border, the lower columns."""
     n = scores.shape[1]
     if k >= n:
         return np.broadcast_to(np.arange(n), scores.shape)
     columns = np.argpartition(scores, n - k, axis=1)[:, n - k :]
-    border = np.take_along_axis(scores, columns[:, :1], axis=1)  # the partition puts the k-th best first
+    border = np.take_along_axis(scores, columns[:, :1], axis=1)  # the partition puts the k-th best there
     for row in np.flatnonzero(np.count_nonzero(scores >= border, axis=1) > k):
         columns[row] = np.argsort(-scores[row], kind="stable")[:k]
     return columns
+
+
+def unit_rows(vectors: ArrayLike, dim: int) -> NDArray[np.float32]:
+    """L2-normalises (n, dim) numbers to float32.
+
+    Raises:
+      ConfigError: the shape is another, a value is not finite, or a row is all zeros.
+    """
+    rows = np.asarray(vectors, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ConfigError(f"vectors must have the shape (n, {dim}), got {rows.shape}")
+    norms = np.sqrt(np.vecdot(rows, rows))
+    good = [0 < norm < math.inf for norm in norms.tolist()]
+    if not all(good):
+        raise ConfigError(f"vectors must be finite and not all zeros, but row {good.index(False)} is not")
+    unit: NDArray[np.float32] = (rows / norms[:, None]).astype(np.float32)
+    return unit
+
+
+def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int) -> Ranking:
+    """Compares queries, (q, dim) of unit length, with every descriptor of a catalog; see `rank_exactly`."""
+    blocks = snapshot.blocks(block_size(*queries.shape))
+    return rank_exactly(queries, ((block.images, block.vectors) for block in blocks), k)
+
+
+def search_through_graph(
+    graph: Graph, snapshot: Snapshot, queries: NDArray[np.float32], k: int, ask_for: int | None = None
+) -> Ranking:
+    """Searches the graph, or exactly where the graph cannot answer.
+
+    Args:
+      graph: stands for the same state as `snapshot`.
+      snapshot: tells the image of each descriptor.
+      queries: (q, dim) float32, unit length.
+      k: the number of images to find.
+      ask_for: the number of descriptors that the graph is asked for, k by default. It is doubled for queries that find
+        fewer than k images so, because several descriptors are views of the same image.
+
+    Returns:
+      A ranking of at most k columns.
+    """
+    ask_for = ask_for or k
+    found = graph.search(queries, ask_for) if ask_for <= len(graph) else None
+    if found is None:
+        return search_exactly(snapshot, queries, k)
+    scores, descriptors = found
+    ranking = best_images(scores, snapshot.images_of(descriptors), k)
+    short = ranking.images[:, -1] < 0
+    if short.any():
+        again = search_through_graph(graph, snapshot, queries[short], k, 2 * ask_for)
+        ranking.scores[short, : again.scores.shape[1]] = again.scores
+        ranking.images[short, : again.images.shape[1]] = again.images
+    return ranking

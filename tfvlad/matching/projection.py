@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from tfvlad.errors import ConfigError
 from tfvlad.matching.local_features import MOST_DIMENSIONS, SCALE
-from tfvlad.storage.arrays import read_arrays
 from tfvlad.storage.atomic import atomic_file
+from tfvlad.storage.untrusted import read_arrays
 
 Floats = npt.NDArray[np.float32]
 

@@ -1,7 +1,7 @@
-"""Files and folders that appear whole or not at all: written beside their place, then renamed into it.
+"""Files and folders that appear whole or not at all: they are written beside their place, then renamed into it.
 
-What a killed process leaves beside the place is cleared away by the next one that writes there. A temporary is locked
-while its writer lives, so nobody else's is ever touched.
+A process that is killed may leave a temporary file or folder there; the next process that writes to the same place
+removes it. Each temporary is locked while its writer lives, so that nobody removes one that is still being written.
 """
 
 from __future__ import annotations
@@ -10,15 +10,25 @@ import contextlib
 import errno
 import fcntl
 import glob
+import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well."""
+    """Gives a temporary path beside `path`; the file there replaces `path` when the block ends without an exception.
+
+    Args:
+      path: the file to write; missing parent folders are made.
+
+    Example:
+      ``with atomic_file("page.html") as temporary: Path(temporary).write_text(page)``
+    """
     target = os.path.abspath(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     settle(target)
@@ -32,17 +42,17 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str], replace: bool = True) -> Iterator[str]:
-    """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends well.
+    """Gives a temporary folder beside `path`; it replaces `path` when the block ends without an exception.
 
-    A folder that is already there is moved aside first and deleted last, so that at every moment one of the two is
-    whole.
+    An existing folder is moved aside before the new one takes its place, and deleted afterwards, so that at every
+    moment the old or the new folder is whole on the disk.
 
     Args:
-      path: the folder.
-      replace: False leaves a folder that is there, or appears meanwhile, alone.
+      path: the folder to write; missing parent folders are made.
+      replace: whether an existing folder is replaced, also one that appears while the block runs.
 
     Raises:
-      FileExistsError: there is something at `path`, and it is not to be replaced.
+      FileExistsError: there is something at `path`, and `replace` is False.
     """
     target = os.path.abspath(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -67,7 +77,7 @@ def atomic_folder(path: str | os.PathLike[str], replace: bool = True) -> Iterato
 
 
 def settle(path: str | os.PathLike[str]) -> None:
-    """Clears away what killed processes left beside `path`, and puts back a folder that they had moved aside."""
+    """Removes what killed processes left beside `path`, and puts back a folder that they had moved aside."""
     target = os.path.abspath(path)
     pattern = os.path.join(glob.escape(os.path.dirname(target)), glob.escape(_prefix(target)) + "?" * 8)
     for temporary in glob.glob(pattern):
@@ -76,17 +86,41 @@ def settle(path: str | os.PathLike[str]) -> None:
             _remove(temporary)
 
 
+def write_json(path: str, value: Any) -> None:
+    """Writes a value as a JSON file, whole or not at all.
+
+    Raises:
+      ValueError: the value holds NaN or an infinite number, see `or_null`.
+    """
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file, allow_nan=False)
+
+
+def read_json(path: str) -> Any:
+    """Reads a JSON file; gives None where there is no file, or one that is not JSON."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def or_null(value: float) -> float | None:
+    """Turns NaN, which JSON does not have, into None."""
+    return None if math.isnan(value) else float(value)
+
+
 @contextlib.contextmanager
 def _own(make: Callable[[], str]) -> Iterator[str]:
-    """A temporary, locked; removed at the end, where it still is."""
+    """Makes a temporary file or folder and holds its lock; removes it at the end, unless it was renamed."""
     with contextlib.ExitStack() as stack:
         while True:
             temporary = make()
             try:
                 stack.enter_context(_locked(temporary))
-            except (BlockingIOError, FileNotFoundError):  # another process, clearing away, was quicker
+            except (BlockingIOError, FileNotFoundError):  # another process removed it before we held its lock
                 continue
-            except OSError:  # a file system without locks, where nothing is ever cleared away
+            except OSError:  # a file system without locks; `settle` then removes nothing either
                 pass
             break
         try:
@@ -97,10 +131,10 @@ def _own(make: Callable[[], str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Holds a file or folder.
+    """Holds the lock of a file or folder.
 
     Raises:
-      OSError: somebody else holds it, or it is gone.
+      OSError: another process holds it, or the path is gone or leads to something else by now.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -113,7 +147,7 @@ def _locked(path: str) -> Iterator[None]:
 
 
 def _put_back(workplace: str, target: str) -> None:
-    """Undoes a replacement that stopped half-way: the old folder aside, the new one not in its place yet."""
+    """Undoes a replacement that stopped half-way, with the old folder moved aside and the new one not yet in place."""
     old, new = os.path.join(workplace, "old"), os.path.join(workplace, "new")
     if os.path.lexists(old) and os.path.lexists(new) and not os.path.lexists(target):
         os.rename(old, target)

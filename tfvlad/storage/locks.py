@@ -1,4 +1,7 @@
-"""One writer at a time: who may write to an index, and who it is that does."""
+"""The lock that lets one writer at a time into a folder, and tells the others who that is.
+
+The folder of an index and the working folder of a sweep are locked so.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ _LONGEST_NAME = 300  # bytes
 
 @contextlib.contextmanager
 def sole_writer(folder: str) -> Iterator[None]:
-    """Keeps every other writer out of an index, in this process and in others, until the block or the process ends.
+    """Keeps every other writer out of a folder, in this process and in others, until the block or the process ends.
 
     Raises:
-      ArtifactError: there is another writer already; says who.
+      ArtifactError: there is another writer already; the message says which process it is.
     """
-    # An exclusive transaction on an empty database of its own: a lock that is released with its process, on every
-    # system, and that lets the catalog's own transactions stay short.
+    # The lock is an exclusive transaction on an empty SQLite database that serves nothing else. Every operating system
+    # releases it when the process ends, and the catalog's own transactions can stay short.
     try:
         with contextlib.closing(
             sqlite3.connect(os.path.join(folder, _LOCK), timeout=0, isolation_level=None)
@@ -41,7 +44,11 @@ def sole_writer(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Leaves word of who is writing. It is only read while the lock is held, so a stale one does no harm."""
+    """Writes down which process is writing, for the messages of others; call it with the lock held.
+
+    A killed process leaves its note behind. That does no harm: the note is only read while somebody holds the lock,
+    and whoever takes the lock writes a new one.
+    """
     now = datetime.datetime.now(datetime.UTC).isoformat(" ", "seconds")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
@@ -57,9 +64,10 @@ def _named(path: str) -> Iterator[None]:
 
 
 def _holder(folder: str) -> str:
+    """The note of the process that holds the lock, as one printable line."""
     try:
         with open(os.path.join(folder, _NAME), "rb") as file:
             name = file.read(_LONGEST_NAME).decode("utf-8", "replace")
     except OSError:
-        name = ""  # it has the lock, and has not left word yet
+        name = ""  # it has the lock, and has not written its note yet
     return " ".join("".join(c if c.isprintable() else " " for c in name).split()) or "another process"

@@ -16,10 +16,8 @@ from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.reading import Stamp, State, to_blob
-from tfvlad.index.catalog.writing import Change
-from tfvlad.index.roots import Root
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog import Catalog, Change, Stamp, State, to_blob
 
 DIM = 4
 STAMP = Stamp(10, 1_700_000_000_123_456_789)
@@ -235,8 +233,8 @@ def test_a_second_writer_is_turned_away(catalog: Catalog) -> None:
 def test_a_second_process_is_turned_away(catalog: Catalog) -> None:
     program = """
 import sys
-from tfvlad.index.catalog.catalog import Catalog
-from tfvlad.index.catalog.writing import Change
+from tfvlad.index.catalog import Catalog
+from tfvlad.index.catalog import Change
 from tfvlad.errors import ArtifactError
 try:
     with Catalog(sys.argv[1]).sole_writer():

@@ -1,0 +1,209 @@
+"""Every query that reads the catalog: the methods of a `Snapshot`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfvlad.errors import ArtifactError
+from tfvlad.index._folders import Root
+from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Stamp, State
+from tfvlad.index.catalog._schema import setting
+
+_LARGEST = 2**63 - 1  # of SQLite's integers
+
+Version = tuple[sqlite3.Connection, int, int]
+
+
+class Snapshot:
+    """Reads one consistent state of the catalog, inside a transaction of `tfvlad.index.catalog.Catalog`.
+
+    Attributes:
+      path: the catalog's file.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str, dim: int) -> None:
+        self.path = path
+        self._connection = connection
+        self._dim = dim
+
+    def version(self) -> Version:
+        """Tells snapshots of `Catalog.watch` apart: equal versions see the same catalog. It reads no table."""
+        # The first number counts the changes of this connection, the second those of all others, in every process.
+        other_changes = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._connection, self._connection.total_changes, other_changes
+
+    def ef_search(self) -> int:
+        """The number of candidates that the graph keeps while it searches, see `tfvlad.IndexConfig`."""
+        query = "SELECT key, value FROM meta WHERE key = 'ef_search'"
+        try:
+            return setting(dict(self._connection.execute(query).fetchall()), "ef_search")
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
+
+    def state(self) -> State:
+        """The counters that tell which descriptors there are."""
+        rows = self._connection.execute("SELECT name, seq FROM sqlite_sequence")
+        last: dict[str, int] = dict(rows.fetchall())
+        counters = last.get("descriptors", 0), last.get("removals", 0)
+        if not all(isinstance(number, int) for number in counters):
+            raise ArtifactError(self.path, f"is damaged: it counts its descriptors by {counters}")
+        return State(*counters)
+
+    def count_files(self, root: int | None = None) -> int:
+        """The number of files, of one root or of all."""
+        if root is None:
+            return self._number("SELECT COUNT(*) FROM files")
+        return self._number("SELECT COUNT(*) FROM files WHERE root = ?", root)
+
+    def count_descriptors(self, after: int = 0) -> int:
+        """The number of descriptors with an id above `after`."""
+        return self._number("SELECT COUNT(*) FROM descriptors WHERE id > ?", after)
+
+    def has_descriptors(self, at_least: int) -> bool:
+        """Whether there are `at_least` so many descriptors; this takes no longer than counting so far."""
+        query = "SELECT 1 FROM descriptors LIMIT 1 OFFSET ?"
+        return self._connection.execute(query, (min(at_least - 1, _LARGEST),)).fetchone() is not None
+
+    def roots(self) -> list[Root]:
+        """Every folder that was synchronised, by id."""
+        rows = self._connection.execute("SELECT id, path, relative FROM roots ORDER BY id")
+        return [Root(root, self._folder(path), self._folder(relative)) for root, path, relative in rows]
+
+    def file_ids(self, root: int) -> Ids:
+        return self._column("SELECT id FROM files WHERE root = ?", root)
+
+    def failure_ids(self, root: int) -> Ids:
+        return self._column("SELECT id FROM failures WHERE root = ?", root)
+
+    def remembers(self, state: State) -> bool:
+        """Whether the removals since `state` are all still recorded, see `Change.forget_removals`."""
+        oldest = self._connection.execute("SELECT MIN(id) FROM removals").fetchone()[0]
+        return state.last_removal >= (self.state().last_removal if oldest is None else oldest - 1)
+
+    def descriptor_ids(self) -> Ids:
+        return self._column("SELECT id FROM descriptors ORDER BY id")
+
+    def removed_since(self, state: State) -> Ids:
+        """The descriptors that were there at `state` and have been removed since."""
+        query = "SELECT descriptor FROM removals WHERE id > ? AND descriptor <= ? ORDER BY id"
+        return self._column(query, state.last_removal, state.last_descriptor)
+
+    def find_file(self, root: int, path: str) -> FileRow | None:
+        query = """SELECT files.id, size, mtime_ns, sha256 FROM files JOIN images ON images.id = image
+                   WHERE root = ? AND path = ?"""
+        row = self._connection.execute(query, (root, os.fsencode(path))).fetchone()
+        return FileRow(row[0], Stamp(row[1], row[2]), row[3]) if row else None
+
+    def find_failure(self, root: int, path: str) -> FailureRow | None:
+        query = "SELECT id, size, mtime_ns, reason FROM failures WHERE root = ? AND path = ?"
+        row = self._connection.execute(query, (root, os.fsencode(path))).fetchone()
+        return FailureRow(row[0], Stamp(row[1], row[2]), _one_line(row[3])) if row else None
+
+    def find_graph(self, sha256: str) -> GraphRow | None:
+        query = "SELECT last_descriptor, last_removal, dead FROM graphs WHERE sha256 = ?"
+        row = self._connection.execute(query, (sha256,)).fetchone()
+        return GraphRow(State(row[0], row[1]), row[2]) if row else None
+
+    def views_of_content(self, sha256: bytes) -> list[EncodedView]:
+        """The encoded views of the image with these bytes; empty where there is no such image."""
+        query = """SELECT view, vector FROM descriptors
+                   WHERE image = (SELECT id FROM images WHERE sha256 = ?) ORDER BY id"""
+        return [EncodedView(*row) for row in self._connection.execute(query, (sha256,))]
+
+    def files_page(self, after: int, size: int) -> list[tuple[int, int, str]]:
+        """The next `size` files by id, as (id, root, relative path)."""
+        query = "SELECT id, root, path FROM files WHERE id > ? ORDER BY id LIMIT ?"
+        rows = self._connection.execute(query, (after, size))
+        return [(file, root, self._inside(path)) for file, root, path in rows]
+
+    def locate_files(self, files: Ids) -> Iterator[tuple[int, int, str]]:
+        """The files with these ids, as (id, root, relative path); ids that are not there are left out."""
+        query = "SELECT id, root, path FROM files WHERE id IN (SELECT value FROM json_each(?))"
+        for file, root, path in self._connection.execute(query, (to_json(files),)):
+            yield file, root, self._inside(path)
+
+    def files_of(self, images: Ids) -> Iterator[tuple[int, int, int, str]]:
+        """All files that show one of these images, by id, as (image, id, root, relative path)."""
+        query = """SELECT image, id, root, path FROM files
+                   WHERE image IN (SELECT value FROM json_each(?)) ORDER BY id"""
+        for image, file, root, path in self._connection.execute(query, (to_json(images),)):
+            yield image, file, root, self._inside(path)
+
+    def failures(self) -> Iterator[tuple[int, str, str]]:
+        """Every file that is no image, as (root, relative path, reason)."""
+        for root, path, reason in self._connection.execute("SELECT root, path, reason FROM failures"):
+            yield root, self._inside(path), _one_line(reason)
+
+    def images_of(self, descriptors: Ids) -> Ids:
+        """The image of each descriptor, in the shape of `descriptors`; -1 for a descriptor that is not there."""
+        wanted, places = np.unique(descriptors, return_inverse=True)
+        query = "SELECT id, image FROM descriptors WHERE id IN (SELECT value FROM json_each(?))"
+        rows = np.array(self._connection.execute(query, (to_json(wanted),)).fetchall(), dtype=np.int64).reshape(-1, 2)
+        images = np.full(wanted.shape, -1, dtype=np.int64)
+        images[np.searchsorted(wanted, rows[:, 0])] = rows[:, 1]
+        return images[places].reshape(descriptors.shape)
+
+    def blocks(self, size: int, after: int = 0) -> Iterator[Block]:
+        """The descriptors with an id above `after`, by id, in blocks of at most `size`.
+
+        Raises:
+          ArtifactError: a descriptor is not `dim` finite numbers.
+        """
+        yield from self._blocks("SELECT id, image, vector FROM descriptors WHERE id > ? ORDER BY id", after, size)
+
+    def block_of(self, descriptors: Ids) -> Block:
+        """The descriptors with these ids, by id; ids that are not there are left out."""
+        query = """SELECT id, image, vector FROM descriptors
+                   WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"""
+        empty = Block(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, self._dim), np.float32))
+        return next(self._blocks(query, to_json(descriptors), max(1, descriptors.size)), empty)
+
+    def _blocks(self, query: str, parameter: int | str, size: int) -> Iterator[Block]:
+        cursor = self._connection.execute(query, (parameter,))
+        while rows := cursor.fetchmany(size):
+            descriptors, images, blobs = zip(*rows, strict=True)
+            if {(type(blob), len(blob)) for blob in blobs} != {(bytes, 4 * self._dim)}:
+                raise ArtifactError(self.path, f"holds a descriptor that has not {self._dim} dimensions")
+            vectors = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(-1, self._dim)
+            if not np.isfinite(vectors).all():
+                raise ArtifactError(self.path, "holds a descriptor with NaN or infinite values")
+            yield Block(np.array(descriptors, dtype=np.int64), np.array(images, dtype=np.int64), vectors)
+
+    def _inside(self, path: bytes) -> str:
+        """Turns a stored path into text, if it stays inside its root.
+
+        Raises:
+          ArtifactError: the path is absolute, climbs out of the root, or is no path.
+        """
+        name = os.fsdecode(path) if isinstance(path, bytes) else ""
+        climbs = os.pardir in name and os.pardir in name.split(os.sep)
+        if not name or "\0" in name or os.path.isabs(name) or climbs:
+            raise ArtifactError(self.path, f"holds a path that leads out of its folder: {path!r:.200}")
+        return name
+
+    def _folder(self, path: bytes) -> str:
+        if not isinstance(path, bytes) or b"\0" in path:
+            raise ArtifactError(self.path, f"holds a folder that is no path: {path!r:.200}")
+        return os.fsdecode(path)
+
+    def _number(self, query: str, *parameters: int) -> int:
+        return int(self._connection.execute(query, parameters).fetchone()[0])
+
+    def _column(self, query: str, *parameters: int) -> Ids:
+        rows = self._connection.execute(query, parameters)
+        return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+
+def _one_line(reason: object) -> str:
+    """A stored reason as one line, without characters that could end the line or steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(reason)).split())
+
+
+def to_json(ids: Ids) -> str:
+    """Ids as the JSON array that a query takes apart again with ``json_each``."""
+    return json.dumps(ids.tolist())
