@@ -30,7 +30,7 @@ class Query:
       source: the picture, for verifiers that look at it anew.
       views: its local features, one entry for each view; their positions are in one and the same picture.
       mirrored: whether positions in it are to be mirrored, left for right. No acceptable transform leads back, so that
-        what agrees then agrees by chance; see `tfvlad.matching.verdict`.
+        what agrees then (but for cells along one line) agrees by chance; see `tfvlad.matching.verdict`.
     """
 
     source: Source
