@@ -32,6 +32,7 @@ class FakeEncoder:
         self.fingerprint = fingerprint
         self.encoded: list[bytes] = []
         self.interrupt_after = interrupt_after
+        self.image_size, self.max_pixels = 64, 1 << 20
 
     @classmethod
     def load(cls, path: str, max_pixels: int | None = None) -> FakeEncoder:
