@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from race import Prepared, all_threads, parser, print_missing, print_table, race, write_json
+from timing import Prepared, all_threads, compare, parser, print_missing, print_table, write_json
 
 import tfvlad
 from tfvlad.images.listing import image_paths
@@ -110,12 +110,12 @@ def main() -> None:
     missing: list[str] = []
     for batch in BATCHES:
         work = (arguments.encoder, arguments.model, contents[:batch], expected[:batch])
-        timings, left_out = race(CONTENDERS, work, max(all_threads()), arguments.rounds)
+        timings, left_out = compare(CONTENDERS, work, max(all_threads()), arguments.rounds)
         missing += left_out
         here = timings[REFERENCE]
-        for name, timing in timings.items():
-            ms, more = (1000 * seconds / batch for seconds in (timing.median, timing.median - here.median))
-            rows.append(Row(batch, name, ms, more, timing.ratio(here), timing.quality["cosine"]))
+        for name, measured in timings.items():
+            ms, more = (1000 * seconds / batch for seconds in (measured.median, measured.median - here.median))
+            rows.append(Row(batch, name, ms, more, measured.ratio(here), measured.quality["cosine"]))
         print_table(
             f"{batch} images in a request",
             ["", "ms/image", "more", "ratio", "cosine"],

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from tfvlad import EncoderConfig
 from tfvlad.config import Encoding
-from tfvlad.sweep.results import Cell, Quality, Setting, Study
+from tfvlad.sweep.grid import Setting
+from tfvlad.sweep.study import Cell, Quality, Study
 
 NAN = float("nan")
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -13,11 +14,13 @@ import tfvlad
 from tfvlad.commands._printing import DONE, SOME_FAILED, report_failures, writing
 from tfvlad.errors import ConfigError
 from tfvlad.images.listing import image_paths
-from tfvlad.index import GraphRecall, IndexedFolder
 from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
 from tfvlad_flags import paths
+
+if TYPE_CHECKING:
+    from tfvlad.index import GraphRecall, IndexedFolder  # imports hnswlib, for which no help text should wait
 
 OPERANDS = ""
 

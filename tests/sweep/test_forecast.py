@@ -1,4 +1,4 @@
-"""What a sweep takes: said before the first image, true, and not growing with the number of images."""
+"""What a sweep takes is told before the first image, and is true; how long it will still take, on a made-up clock."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
-from tfvlad.sweep import Grid, Needs, Sweep, passes, sweep
-from tfvlad.sweep.output import claimed
+from tfvlad.sweep import Grid, Needs, Sweep, _scratch, sweep
+from tfvlad.sweep._forecast import ProgressBar
+from tfvlad.sweep.output_folder import claimed
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
@@ -26,15 +27,15 @@ def test_the_disk_that_is_needed_is_what_is_used(
 ) -> None:
     told: list[Needs] = []
     held: list[int] = []
-    run_pass = passes.run_pass
+    run_pass = _scratch.run_pass
 
     def measured(*arguments: Any) -> None:
         run_pass(*arguments)
         files = [path for path in (tmp_path / "scratch").iterdir() if path.name in ("samples", "rows")]
         held.append(sum(path.stat().st_size for path in files))
 
-    monkeypatch.setattr("tfvlad.sweep.codebooks.run_pass", measured)
-    monkeypatch.setattr("tfvlad.sweep.size.run_pass", measured)
+    monkeypatch.setattr("tfvlad.sweep._codebooks.run_pass", measured)
+    monkeypatch.setattr("tfvlad.sweep._one_size.run_pass", measured)
     Sweep(GRID, config).run(dataset, tmp_path, on_needs=told.append)
     # At 64 pixels: samples of 12 images, 16x16 and 8x8 cells of 8 channels; then 24 images, two VLADs of 32 and two
     # poolings of 8. At 48 pixels 12x12 and 6x6 cells.
@@ -88,7 +89,7 @@ def test_settings_of_which_none_is_possible_are_refused_before_the_first_image(
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond names and file stamps. Ten times the images have descriptors of 30 MB more."""
     monkeypatch.setattr("tfvlad.images.loading.LARGEST_FILE", 1 << 16)  # reading takes so much address space
-    monkeypatch.setattr("tfvlad.sweep.judging._BLOCK_VALUES", 1 << 18)  # blocks that 200 images fill as well
+    monkeypatch.setattr("tfvlad.sweep._judging._BLOCK_VALUES", 1 << 18)  # blocks that 200 images fill as well
     network = save_tiny_network(tmp_path / "tiny.keras", channels=64)
     config = tfvlad.EncoderConfig(backbone=network, preprocessing="tf", codebook_samples=2000, whitening_samples=100)
     grid = Grid(("second",), (16,), (64,), (32, 0))
@@ -111,3 +112,57 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypa
 
     few = peak(200)
     assert peak(2000) - few < 8e6
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tfvlad.sweep._forecast.time", clock)
+    return clock
+
+
+def test_each_kind_of_work_has_its_own_speed(clock: Clock) -> None:
+    with ProgressBar({"images": 1000.0, "codebooks": 400.0, "rankings": 200.0}) as bar:
+        assert bar.seconds_left() == 1600.0  # as planned, while nothing is known
+        clock.now += 1000
+        bar.advance("images", 500.0)
+        # Nearly twice as slow as planned, for all kinds: (1000 + 10) / (500 + 10); for images, with that as the
+        # expectation, (1000 + 10 * 1010 / 510) / 510.
+        slow = 1010 / 510
+        assert bar.seconds_left() == pytest.approx(500 * (1000 + 10 * slow) / 510 + 400 * slow + 200 * slow)
+        clock.now += 200
+        bar.advance("codebooks", 200.0)  # as planned; all work so far took 1200 seconds for 700
+        slow = 1210 / 710
+        images, codebooks = (1000 + 10 * slow) / 510, (200 + 10 * slow) / 210
+        assert bar.seconds_left() == pytest.approx(500 * images + 200 * codebooks + 200 * slow)
+
+
+def test_a_slow_beginning_says_little(clock: Clock) -> None:
+    with ProgressBar({"images": 100.0}) as bar:
+        clock.now += 10  # the network is traced, kernels are compiled
+        bar.advance("images", 1.0)
+        assert bar.seconds_left() < 3 * 99  # not ten times
+
+
+def test_what_an_earlier_sweep_has_done_takes_no_time(clock: Clock) -> None:
+    with ProgressBar({"images": 100.0}) as bar:
+        bar.skip("images", 60.0)
+        assert bar.seconds_left() == 40.0
+        clock.now += 10
+        bar.advance("images", 10.0)
+        assert bar.seconds_left() == 30.0
+
+
+def test_more_work_than_was_planned_leaves_none(clock: Clock) -> None:
+    with ProgressBar({"images": 1.0}) as bar:
+        clock.now += 3
+        bar.advance("images", 2.0)
+        assert bar.seconds_left() == 0.0

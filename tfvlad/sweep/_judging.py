@@ -1,4 +1,4 @@
-"""Descriptors of one kind -> a cell for each number of dimensions: whitening, exact rankings, judgement."""
+"""How good descriptors are: whitened to each number of dimensions, ranked exactly, and compared with right answers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tfvlad.encoding.whitening import Whitening, fit_whitening, fits_exactly
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Dataset
 from tfvlad.index.ranking import block_size, rank_exactly
-from tfvlad.sweep.results import SHOWN, Quality
-from tfvlad.sweep.roles import Roles, Rows
+from tfvlad.sweep._plan import Roles, Rows
+from tfvlad.sweep.study import SHOWN, Quality
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-_BLOCK_VALUES = 1 << 24  # of descriptors, or of rankings, that are held at a time
+_BLOCK_VALUES = 1 << 24  # numbers of descriptors, or of rankings, that are held in memory at a time
 _SMALLEST_NORM = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """What one number of dimensions gives.
+class Judgement:
+    """How good descriptors are with one number of dimensions.
 
     Attributes:
-      qualities: as in `tfvlad.sweep.results.Cell`.
-      top: likewise.
-      whitening_ms: milliseconds per image.
+      qualities: as in `tfvlad.sweep.study.Cell`.
+      top: as in `tfvlad.sweep.study.Cell`.
+      whitening_ms: milliseconds per image of the whitening.
     """
 
     qualities: dict[str, Quality]
@@ -46,28 +46,28 @@ def judge_dims(
     dims: Sequence[int],
     seed: int,
     on_disk: Callable[[tuple[int, ...]], Floats],
-) -> Iterator[tuple[int, Judged | str]]:
-    """Judges descriptors with each number of dimensions, the most first, as if there were no other.
+) -> Iterator[tuple[int, Judgement | str]]:
+    """Judges descriptors with each number of dimensions, the largest first. The results do not depend on each other.
 
-    Where a whitening with fewer dimensions has the first of one with more, as an exact fit does, it is not fitted
-    again: only scaled to unit length again.
+    An exact whitening to fewer dimensions gives the first dimensions of one to more. It is therefore not fitted again;
+    the descriptors are cut and brought to unit length.
 
     Args:
-      rows: (n, D) float32, unit length.
-      roles: which row is what.
+      rows: (n, D) float32, full descriptors of unit length.
+      roles: what each row is for.
       dataset: queries, database and right answers.
-      dims: dimensions to leave; 0 is the whole, unwhitened descriptor.
+      dims: numbers of dimensions to leave; 0 is the full, unwhitened descriptor.
       seed: of the randomised SVD.
-      on_disk: makes an array of a shape, for what would not fit into memory.
+      on_disk: makes an array of a given shape, float32, that need not fit into memory.
 
     Yields:
-      Number of dimensions, and what it gives or why it is not possible.
+      A number of dimensions, and the judgement or the reason why it is not possible.
     """
     whitened: Floats | None = None
-    whitening_ms = 0.0  # of each dimension
+    ms_per_dimension = 0.0
     for dim in sorted(dims, reverse=True):
         if not dim:
-            yield dim, Judged(*_judge(rows, np.asarray, roles, dataset), 0.0)
+            yield dim, Judgement(*_judge(rows, np.asarray, roles, dataset), 0.0)
             continue
         if whitened is None or not fits_exactly((len(roles.fit), rows.shape[1]), dim):
             try:
@@ -76,21 +76,21 @@ def judge_dims(
                 yield dim, str(error)
                 continue
             start = time.perf_counter()
-            whitened = None  # its place on disk is taken again
+            whitened = None  # deletes the earlier one, so that its space on disk is free again
             whitened = on_disk((len(rows), dim))
             _project(rows, whitening, whitened)
-            whitening_ms = (time.perf_counter() - start) / max(1, len(rows)) / dim * 1e3
-        yield dim, Judged(*_judge(whitened[:, :dim], _unit_length, roles, dataset), whitening_ms * dim)
+            ms_per_dimension = (time.perf_counter() - start) / max(1, len(rows)) / dim * 1e3
+        yield dim, Judgement(*_judge(whitened[:, :dim], _unit_length, roles, dataset), ms_per_dimension * dim)
 
 
 def _taken(rows: Floats, places: Rows) -> Floats:
-    """Some of the rows; not copied where they are the first ones, as they are unless images failed."""
+    """Some of the rows; not copied if they are the first ones, as they are unless images failed."""
     first = np.array_equal(places, np.arange(len(places)))
     return np.asarray(rows[: len(places)] if first else rows[places])
 
 
 def _project(rows: Floats, whitening: Whitening, projected: Floats) -> None:
-    """(n, D) -> (n, dim), whitened, not yet of unit length."""
+    """Whitens (n, D) rows into (n, dim) `projected`, which are not yet of unit length."""
     projection, offset = whitening.folded()
     step = max(1, _BLOCK_VALUES // rows.shape[1])
     for start in range(0, len(rows), step):
@@ -106,30 +106,30 @@ def _judge(
     vectors: Floats, normalise: Callable[[Floats], Floats], roles: Roles, dataset: Dataset
 ) -> tuple[dict[str, Quality], Ids]:
     ids = np.array([image.id for image in dataset.database], np.int64)
-    there = np.flatnonzero(roles.database >= 0)
+    present = np.flatnonzero(roles.database >= 0)
     usable = np.flatnonzero(roles.queries >= 0)
     position_of = dict(zip(ids.tolist(), range(len(ids)), strict=True))
-    count = len(dataset.queries)
-    values = {protocol: np.full(count, np.nan) for protocol in dataset.protocols}
-    first_ranks = {protocol: np.zeros(count, np.int64) for protocol in dataset.protocols}
-    top = np.full((count, SHOWN), -1, np.int64)
+    number = len(dataset.queries)
+    values = {protocol: np.full(number, np.nan) for protocol in dataset.protocols}
+    first_ranks = {protocol: np.zeros(number, np.int64) for protocol in dataset.protocols}
+    top = np.full((number, SHOWN), -1, np.int64)
     most = max(1, _BLOCK_VALUES // max(1, len(ids), vectors.shape[1]))
     for start in range(0, len(usable), most):
-        asked = usable[start : start + most]
-        queries = normalise(vectors[roles.queries[asked]])
+        block = usable[start : start + most]
+        queries = normalise(vectors[roles.queries[block]])
 
-        def blocks(asked: int = len(asked)) -> Iterator[tuple[Ids, Floats]]:
-            step = block_size(asked, vectors.shape[1])
-            for first in range(0, len(there), step):
-                part = there[first : first + step]
+        def database(count: int = len(block)) -> Iterator[tuple[Ids, Floats]]:
+            step = block_size(count, vectors.shape[1])
+            for first in range(0, len(present), step):
+                part = present[first : first + step]
                 yield ids[part], normalise(vectors[roles.database[part]])
 
-        rankings = rank_exactly(queries, blocks(), len(there)).images
-        for protocol, judgement in dataset.select(asked.tolist()).judge(rankings, (1,)).items():
-            values[protocol][asked] = judgement.values
+        rankings = rank_exactly(queries, database(), len(present)).images
+        for protocol, judgement in dataset.select(block.tolist()).judge(rankings, (1,)).items():
+            values[protocol][block] = judgement.values
             ranks = judgement.evaluation.first_ranks
-            first_ranks[protocol][asked] = np.where(np.isfinite(ranks), ranks, 0)
-        for query, ranking in zip(asked.tolist(), rankings.tolist(), strict=True):
+            first_ranks[protocol][block] = np.where(np.isfinite(ranks), ranks, 0)
+        for query, ranking in zip(block.tolist(), rankings.tolist(), strict=True):
             junk = set(dataset.ground_truth[query]["junk"])
             hits = (position_of[image] for image in ranking if image not in junk)
             found = list(itertools.islice(hits, SHOWN))

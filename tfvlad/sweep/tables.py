@@ -1,4 +1,4 @@
-"""How a study is shown: as rows of a table, the best setting first; its claims as lines; all of it as JSON."""
+"""A study as tables and text: rows to read, columns for programs (CSV), JSON, and the claims as lines."""
 
 from __future__ import annotations
 
@@ -7,43 +7,40 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from tfvlad.storage.atomic import or_null
-from tfvlad.sweep.choice import described, ranked
+from tfvlad.sweep.choice import described, ranked, score_intervals
 from tfvlad.sweep.findings import findings
-from tfvlad.sweep.results import Cell, Study
-from tfvlad.sweep.statistics import intervals
+from tfvlad.sweep.study import Cell, Study
 
 
 def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of a table for reading; settings that were not possible come last."""
+    """The head and the rows of a table to read, the best setting first; settings that were not possible come last."""
     several = len(study.protocols) > 1
     head = ["layer", "px", "encoding", "K", "dim"]
     for protocol in study.protocols:
         of = f" ({protocol})" if several else ""
         head += [f"{study.measure}{of}", f"95% interval{of}", f"recall@1{of}"]
     rows = []
-    for figures in _figures(study):
-        setting = [figures["layer"] or "-", figures["image_size"], figures["encoding"], figures["clusters"] or ""]
-        row = [*map(str, setting), str(figures["dim"] or "full")]
+    for values in _values(study):
+        setting = [values["layer"] or "-", values["image_size"], values["encoding"], values["clusters"] or ""]
+        row = [*map(str, setting), str(values["dim"] or "full")]
         for protocol in study.protocols:
-            quality = figures["protocols"].get(protocol)
+            quality = values["protocols"].get(protocol)
             row += (
                 ["-", "", "-"]
                 if quality is None
                 else [_shown(quality["score"]), _span(quality["interval"]), _shown(quality["recall_at_1"])]
             )
-        if figures["impossible"]:
+        if values["impossible"]:
             rows.append([*row, "-", "-", "-"])
         else:
-            ms, size = figures["network_ms"] + figures["encoding_ms"], figures["bytes_per_image"]
-            rows.append([*row, f"{ms:.1f}", str(size), f"{figures['encoder_bytes'] / 1e6:.1f}"])
+            ms, size = values["network_ms"] + values["encoding_ms"], values["bytes_per_image"]
+            rows.append([*row, f"{ms:.1f}", str(size), f"{values['encoder_bytes'] / 1e6:.1f}"])
     return [*head, "ms/image", "bytes/image", "encoder MB"], rows
 
 
 def as_lines(study: Study) -> Iterator[str]:
-    """The paper's claims, and beneath each its comparisons with figure and verdict."""
+    """The claims of the paper as lines of text, each followed by its comparisons with difference and verdict."""
     for claim, compared in itertools.groupby(findings(study), lambda finding: finding.claim):
         yield claim
         for finding in compared:
@@ -53,7 +50,7 @@ def as_lines(study: Study) -> Iterator[str]:
 
 
 def as_reasons(study: Study) -> Iterator[str]:
-    """Why settings were not possible: each reason with one of them."""
+    """The reasons why settings were not possible as lines of text, each with one of the settings."""
     cells: dict[str, list[Cell]] = {}
     for cell in study.cells:
         if cell.impossible:
@@ -64,7 +61,7 @@ def as_reasons(study: Study) -> Iterator[str]:
 
 
 def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The whole study but for the rankings, as one JSON object."""
+    """The whole study as one JSON object, without the rankings."""
     return {
         "dataset": study.name,
         "measure": study.measure,
@@ -80,7 +77,7 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
             if name not in ("layer", "image_size", "clusters", "dim")
         },
         "layers": study.layers,
-        "settings": list(_figures(study)),
+        "settings": list(_values(study)),
         "findings": [
             {
                 "claim": finding.claim,
@@ -96,7 +93,7 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
 
 
 def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
-    """The head and the rows of a table for programs: one row for each setting and protocol."""
+    """The head and the rows of a table for programs (CSV): one row for each setting and protocol."""
     head = ["image_size", "layer", "encoding", "clusters", "dim", "size", "bytes_per_image", "encoder_bytes"]
     head += [
         "network_ms",
@@ -110,20 +107,20 @@ def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
         "recall_at_1",
     ]
     rows = []
-    for figures in _figures(study):
-        setting = [figures[name] for name in head[: head.index("protocol")]]
-        for protocol, quality in figures["protocols"].items() or [("", None)]:
-            values = [quality["score"], *quality["interval"], quality["recall_at_1"]] if quality else [None] * 4
-            rows.append([*setting, protocol, *values])
+    for values in _values(study):
+        setting = [values[name] for name in head[: head.index("protocol")]]
+        for protocol, quality in values["protocols"].items() or [("", None)]:
+            of_protocol = [quality["score"], *quality["interval"], quality["recall_at_1"]] if quality else [None] * 4
+            rows.append([*setting, protocol, *of_protocol])
     return head, rows
 
 
-def _figures(study: Study) -> Iterator[dict[str, Any]]:
-    """Every setting's figures, the best first."""
+def _values(study: Study) -> Iterator[dict[str, Any]]:
+    """The values of each setting, the best first; settings without a score come last."""
     best = ranked(study)
     known = {cell.setting for cell in best}
     cells = [*best, *(cell for cell in study.cells if cell.setting not in known)]
-    spans = {protocol: _intervals(study, cells, protocol) for protocol in study.protocols}
+    spans = {protocol: score_intervals(study, protocol) for protocol in study.protocols}
     for cell in cells:
         yield {
             **vars(cell.setting),
@@ -137,21 +134,12 @@ def _figures(study: Study) -> Iterator[dict[str, Any]]:
             "protocols": {
                 protocol: {
                     "score": or_null(quality.score),
-                    "interval": [or_null(end) for end in spans[protocol][id(cell)]],
+                    "interval": [or_null(end) for end in spans[protocol][cell.setting]],
                     "recall_at_1": or_null(quality.recall_at_1),
                 }
                 for protocol, quality in cell.qualities.items()
             },
         }
-
-
-def _intervals(study: Study, cells: list[Cell], protocol: str) -> dict[int, tuple[float, float]]:
-    """By the identity of the cell."""
-    possible = [cell for cell in cells if protocol in cell.qualities]
-    if not possible:
-        return {}
-    found = intervals(np.stack([cell.qualities[protocol].values for cell in possible]), study.seed)
-    return {id(cell): span for cell, span in zip(possible, found, strict=True)}
 
 
 def _shown(value: float | None) -> str:

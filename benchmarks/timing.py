@@ -61,7 +61,7 @@ class Timing:
         return float(np.median(self.seconds / other.seconds))
 
 
-def race(
+def compare(
     contenders: dict[str, Prepare], arguments: Sequence[Any], threads: int, rounds: int, least: float = 0.0
 ) -> tuple[dict[str, Timing], list[str]]:
     """Times contenders on the same work.

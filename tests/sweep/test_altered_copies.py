@@ -11,8 +11,8 @@ from PIL import Image
 import tfvlad
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset
 from tfvlad.sweep import Grid, Sweep, self_retrieval
-from tfvlad.sweep.output import claimed
-from tfvlad.sweep.queries import alter
+from tfvlad.sweep._altered_copies import alter
+from tfvlad.sweep.output_folder import claimed
 
 
 def copies(database: list[DatabaseImage], folder: Path, count: int = 5, seed: int = 0) -> Dataset:

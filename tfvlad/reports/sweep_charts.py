@@ -1,4 +1,4 @@
-"""The figures of the sweep's report: quality by layer, by dimension and by cost."""
+"""The charts of a sweep's report: quality by layer, by dimension and by cost."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import get_args
 from tfvlad.config import ENCODING_NAMES, Encoding
 from tfvlad.reports.charts import Axis, Chart, Point, Series, linear, logarithmic, names
 from tfvlad.sweep.choice import described, front, like_for_like, ranked, score
-from tfvlad.sweep.results import Cell, Setting, Study
+from tfvlad.sweep.grid import Setting
+from tfvlad.sweep.study import Cell, Study
 
 Intervals = Mapping[Setting, tuple[float, float]]  # of the first protocol's score
 
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)  # an encoding's place is its colour
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)  # an encoding's position is its colour
 FRONT_COLOUR = 5
-APART = 0.1  # of the room of a layer, between the error bars of two image sizes
+APART = 0.1  # between the error bars of two image sizes, as a share of the distance between two layers
 
 
 def in_words(setting: Setting) -> str:
-    """A setting as `described`, but that no line is broken within "32-D"."""
+    """A setting in words, with a hyphen in "32-D" at which no line is broken."""
     words, comma, last = described(setting).rpartition(", ")
     return words + comma + last.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def by_layer(study: Study, intervals: Intervals) -> list[Chart]:
-    """One chart for each encoding of layers, a line for each image size; all have the same axes (the paper's figure of
-    layers and scales). The fully connected features, which have no layer, are a dashed line in the VLAD's chart."""
+    """Quality by layer: a chart for each encoding, with a line for each image size (the paper's figure of layers and
+    scales). All charts have the same axes. The fully connected features, which have no layer, are a dashed line in the
+    chart of the VLAD."""
     places = {layer: float(n) for n, layer in enumerate(study.layers)}
     sizes = sorted({cell.setting.image_size for cell in study.cells})
     kept = {encoding: like_for_like(study, encoding) for encoding in ENCODINGS}
@@ -52,8 +54,8 @@ def by_layer(study: Study, intervals: Intervals) -> list[Chart]:
 
 
 def by_dimension(study: Study, intervals: Intervals) -> Chart | None:
-    """Quality by the descriptor's length, for each encoding at the layer, image size and K where it is best (the
-    paper's figure of dimensions); None where no descriptor was shortened."""
+    """Quality by the length of the descriptor (the paper's figure of dimensions), for each encoding at the layer, image
+    size and K where it is best. None if no descriptor was shortened."""
     if not any(cell.setting.dim for cell in ranked(study)):
         return None
     lines = []
@@ -70,12 +72,12 @@ def by_dimension(study: Study, intervals: Intervals) -> Chart | None:
 
 
 def by_cost(study: Study, label: str, cost: Callable[[Cell], float]) -> tuple[Chart, list[Cell]]:
-    """Quality by what an image costs, with the settings that nothing beats at their cost, joined and numbered from 1.
+    """Quality by cost. The settings that nothing beats at their cost are joined by a line and numbered from 1.
 
     Args:
       study: the study.
-      label: what the cost is.
-      cost: a cell's; a cell without a positive one is left out.
+      label: the name of the axis, with the unit of the cost.
+      cost: returns the cost of a cell; cells whose cost is not above 0 are left out.
 
     Returns:
       The chart, and the numbered cells in order.

@@ -9,7 +9,7 @@ import pytest
 import tfvlad
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset
 from tfvlad.sweep import Grid, Sweep
-from tfvlad.sweep.output import check_output, claimed
+from tfvlad.sweep.output_folder import check_output, claimed
 
 GRID = Grid(("first",), (48,), (4,), (0,), ("max",))
 

@@ -1,7 +1,7 @@
-"""Queries for want of ground truth: altered copies of the user's own images, each of which is to find its original.
+"""Queries for images without ground truth: altered copies of the images, each of which is to find its original.
 
-A proxy. It rewards settings whose descriptors stand cutting, turning, blurring and compression; it says nothing about
-another viewpoint, other light or another camera, which photographs of the same thing differ in.
+This is a proxy. It rewards settings whose descriptors withstand cropping, turning, blurring and compression. It says
+nothing about other viewpoints, other light or other cameras, in which photographs of the same thing differ.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.images.crops import read_upright
 from tfvlad.storage.atomic import atomic_file
-from tfvlad.sweep.cells import digest
-from tfvlad.sweep.keys import file_stamp
+from tfvlad.sweep._keys import digest, file_stamp
 
-_COPY = re.compile(r"[0-9]{6,}-[0-9a-f]{12}\.jpg")  # the name of a copy: its original's place, and what shapes it
+_COPY = re.compile(r"[0-9]{6,}-[0-9a-f]{12}\.jpg")  # position of the original, digest of what shapes the copy
 _VERSION = 1  # raised whenever the same seed gives other copies
 _LONGEST_SIDE = 1024  # pixels of a copy
-_TURN = 20.0  # degrees, to either side
-_KEPT = (0.6, 0.85)  # of each side, by the cut
+_TURN = 20.0  # degrees, at most, to either side
+_KEPT = (0.6, 0.85)  # share of each side that a crop keeps
 _BLUR = (0.001, 0.004)  # standard deviation, as a share of the longest side
 _QUALITY = (30, 70)  # of the JPEG
 _GREY = (128, 128, 128)  # behind the corners of a turned image
@@ -35,16 +34,16 @@ _GREY = (128, 128, 128)  # behind the corners of a turned image
 def self_retrieval(
     database: list[DatabaseImage], count: int, folder: str | os.PathLike[str], seed: int, name: str, max_pixels: int
 ) -> Dataset:
-    """Makes a data set of images and altered copies of a random part of them.
+    """Makes a data set whose queries are altered copies of a random part of its images.
 
-    Each copy is turned, cut, blurred and compressed, all four, by seeded random amounts. Copies that are there already
-    are left alone, so that a stopped sweep finds its queries again; those of other seeds and images are deleted.
+    Each copy is turned, cropped, blurred and compressed by seeded random amounts. Copies that exist already are left
+    alone, so that a stopped sweep finds its queries again; those of other seeds and images are deleted.
 
     Args:
-      database: the images, with their places as ids.
-      count: copies, at most; images that cannot be read are passed over.
+      database: the images, with their positions as ids.
+      count: number of copies, at most; images that cannot be read are passed over.
       folder: where the copies are written, as JPEG files.
-      seed: chooses and alters.
+      seed: chooses the images and the amounts.
       name: of the data set.
       max_pixels: see `tfvlad.EncoderConfig`.
 
@@ -80,7 +79,7 @@ def self_retrieval(
 
 
 def alter(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> Image.Image:
-    """Turns, cuts and blurs an image, (H, W, 3) uint8 RGB, by random amounts."""
+    """Turns, crops and blurs an image, (H, W, 3) uint8 RGB, by random amounts."""
     image = Image.fromarray(pixels)
     image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     turned = image.rotate(generator.uniform(-_TURN, _TURN), Image.Resampling.BICUBIC, fillcolor=_GREY)
@@ -99,7 +98,7 @@ def _write(path: str, pixels: npt.NDArray[np.uint8], generator: np.random.Genera
 
 
 def _delete_others(folder: str | os.PathLike[str], copies: Collection[str]) -> None:
-    """Removes the copies of another seed, or of images that are no longer there; no file of another name."""
+    """Deletes copies of other seeds and of images that no longer exist; files with other names are left alone."""
     for entry in os.scandir(folder):
         if entry.path not in copies and _COPY.fullmatch(entry.name):
             os.unlink(entry.path)

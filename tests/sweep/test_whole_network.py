@@ -13,28 +13,27 @@ import pytest
 import tfvlad
 from tfvlad.evaluation.datasets import Dataset
 from tfvlad.sweep import Grid, sweep
-from tfvlad.sweep.architecture import architecture
-from tfvlad.sweep.cells import digest
-from tfvlad.sweep.networks import FC, Network, load_networks, select_layers
+from tfvlad.sweep._keys import architecture, digest, network_digest
+from tfvlad.sweep._whole_network import FC, WholeNetwork, load_networks, select_layers
 
 
 @pytest.fixture(scope="module")
-def inception() -> Network:
+def inception() -> WholeNetwork:
     return load_networks(tfvlad.EncoderConfig(backbone="inceptionv3", weights="random:0"), [75], with_fc=True)[75]
 
 
 @pytest.fixture(scope="module")
-def vgg16() -> Network:
+def vgg16() -> WholeNetwork:
     return load_networks(tfvlad.EncoderConfig(weights="random:0"), [64], with_fc=False)[64]
 
 
-def test_all_is_every_module_or_every_convolution(inception: Network, vgg16: Network) -> None:
+def test_all_is_every_module_or_every_convolution(inception: WholeNetwork, vgg16: WholeNetwork) -> None:
     assert select_layers(inception, "inceptionv3", ["all"]) == [f"mixed{number}" for number in range(11)]
     every = select_layers(vgg16, "vgg16", ["all"])
     assert (len(every), every[0], every[-1]) == (13, "block1_conv1", "block5_conv3")
 
 
-def test_names_and_patterns_are_the_networks_and_the_papers(inception: Network, vgg16: Network) -> None:
+def test_names_and_patterns_are_the_networks_and_the_papers(inception: WholeNetwork, vgg16: WholeNetwork) -> None:
     expected = ["block4_conv1", "block4_conv2", "block4_conv3", "block5_pool"]
     assert select_layers(vgg16, "vgg16", ["block5_pool", "conv4_*", "block4_conv3"]) == expected
     assert select_layers(inception, "inceptionv3", ["inception_3?"]) == ["mixed0", "mixed1"]
@@ -44,7 +43,7 @@ def test_names_and_patterns_are_the_networks_and_the_papers(inception: Network, 
         select_layers(vgg16, "vgg16", ["block4_conv9"])
 
 
-def test_the_features_before_the_classifier(inception: Network) -> None:
+def test_the_features_before_the_classifier(inception: WholeNetwork) -> None:
     assert inception.outputs[FC].shape == (None, 1, 1, 2048)
     small = tfvlad.EncoderConfig(weights="random:0")
     with pytest.raises(tfvlad.ConfigError, match="fc of vgg16 takes images of 224x224 pixels only: add 224"):
@@ -72,7 +71,7 @@ def test_the_features_before_the_classifier_of_a_file(
         sweep(dataset, tmp_path / "out", Grid(("maps",), (32, 64)), own)
 
 
-def small_network(names: tuple[str, str], again: int = 0, **changed: Any) -> Network:
+def small_network(names: tuple[str, str], again: int = 0, **changed: Any) -> WholeNetwork:
     """Two convolutions of one input, side by side, and one of them `again`; the same weights each time."""
     settings = {"strides": 1, "padding": "same", "dilation_rate": 1, "activation": "relu"} | changed
     first, second = (keras.layers.Conv2D(3, 3, name=name, **settings) for name in names)
@@ -83,11 +82,11 @@ def small_network(names: tuple[str, str], again: int = 0, **changed: Any) -> Net
     model = keras.Model(inputs, pooled)
     generator = np.random.default_rng(0)
     model.set_weights([generator.normal(size=weight.shape) for weight in model.get_weights()])
-    return Network(model, {"pooled": pooled}, "tf", "float32")
+    return WholeNetwork(model, {"pooled": pooled}, "tf", "float32")
 
 
 def test_a_digest_holds_all_that_a_network_computes_and_no_names() -> None:
-    digests = {small_network(names).digest(["pooled"]) for names in (("a", "b"), ("a", "b"), ("c", "relu"))}
+    digests = {network_digest(small_network(names), ["pooled"]) for names in (("a", "b"), ("a", "b"), ("c", "relu"))}
     assert len(digests) == 1
     others: list[dict[str, Any]] = [
         {"strides": 2},
@@ -96,7 +95,7 @@ def test_a_digest_holds_all_that_a_network_computes_and_no_names() -> None:
         {"activation": "tanh"},
         {"again": 1},
     ]
-    digests |= {small_network(("a", "b"), **other).digest(["pooled"]) for other in others}
+    digests |= {network_digest(small_network(("a", "b"), **other), ["pooled"]) for other in others}
     assert len(digests) == 1 + len(others)
 
 
@@ -105,7 +104,8 @@ def test_a_network_within_a_network_is_part_of_its_digest() -> None:
         inner = keras.Sequential([keras.Input((None, None, 3)), keras.layers.MaxPooling2D(2, stride, name=name)])
         inputs = keras.Input((None, None, 3))
         output = inner(inputs)
-        return Network(keras.Model(inputs, output), {"out": output}, "tf", "float32").digest(["out"])
+        network = WholeNetwork(keras.Model(inputs, output), {"out": output}, "tf", "float32")
+        return network_digest(network, ["out"])
 
     assert nested(1, "a") == nested(1, "b") != nested(2, "a")
 
