@@ -101,4 +101,3 @@ def test_an_image_is_found_by_any_of_its_views(tmp_path: Path, photos: Path, pix
         for query in ((photos / "a.png").read_bytes(), pixels[::-1, ::-1].tobytes()):
             [[hit]] = index.search_descriptors([encoder.describe(query)])
             assert (hit.path, round(hit.score, 5)) == (str(photos / "a.png"), 1.0)
-

@@ -61,6 +61,7 @@ class FeatureExtractor(Generic[Key]):
     Attributes:
       model: (B, H, W, 3) float32 -> one map (B, h, w, C), or several of different layers.
       loader: prepares the images.
+      image_size: pixels, see `tfvlad.EncoderConfig`.
       batch: images in a forward pass, at most; bounded by their pixels and by what all outputs take.
       heads: what is wanted.
       extract: graph function, (B, H, W, 3) float32 -> the heads' values, a list of (B, ...) float32; the grids of
@@ -81,6 +82,7 @@ class FeatureExtractor(Generic[Key]):
 
         self.model = model
         self.loader = loader
+        self.image_size = image_size
         self.batch, _ = batch_shape(output_shapes(model, image_size, image_size) or [], image_size)
         self.heads = dict(heads)
         self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])

@@ -159,7 +159,7 @@ def scales(levels: int) -> list[View]:
 
 
 def regions(count: int) -> list[View]:
-    """The picture, and count x count parts of it that overlap by half; each side is 2 / (count + 1) of the picture's."""
+    """The picture, and count x count parts of it, which overlap by half; a side is 2 / (count + 1) of the picture's."""
     starts = [number / (count + 1) for number in range(count)]
     side = 2 / (count + 1)
     parts = [View(box=(x, y, x + side, y + side)) for y in starts for x in starts]

@@ -226,7 +226,9 @@ class _RootSync:
             work.twin = None
         elif missing and work.twin is None:
             try:
-                sources = render_views(file.content, missing, lambda: self._encoder().image_size, lambda: self._encoder().max_pixels)
+                sources = render_views(
+                    file.content, missing, lambda: self._encoder().image_size, lambda: self._encoder().max_pixels
+                )
             except ImageError as error:
                 work.reason = error.reason
             else:
