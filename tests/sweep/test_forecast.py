@@ -15,7 +15,7 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
-from tfvlad.sweep import Grid, Needs, Sweep, _scratch, sweep
+from tfvlad.sweep import Grid, Needs, Sweep, _unfinished_work, sweep
 from tfvlad.sweep._forecast import ProgressBar
 from tfvlad.sweep.output_folder import claimed
 
@@ -27,7 +27,7 @@ def test_the_disk_that_is_needed_is_what_is_used(
 ) -> None:
     told: list[Needs] = []
     held: list[int] = []
-    run_pass = _scratch.run_pass
+    run_pass = _unfinished_work.run_pass
 
     def measured(*arguments: Any) -> None:
         run_pass(*arguments)

@@ -17,8 +17,8 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.evaluation.datasets import Dataset, Query
-from tfvlad.sweep import Cell, Grid, Study, _codebooks, _judging, _one_size, _scratch, sweep
-from tfvlad.sweep._cells import cell_to_json
+from tfvlad.sweep import Cell, Grid, Study, _codebooks, _judging, _one_size, _unfinished_work, sweep
+from tfvlad.sweep._finished_cells import cell_to_json
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
@@ -27,7 +27,7 @@ GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of two images, and word of each."""
     monkeypatch.setattr("tfvlad.encoding.features._LARGEST_BATCH", 1)
-    monkeypatch.setattr(_scratch, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(_unfinished_work, "_SAVE_EVERY", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ class Counter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> None:
         self.images = 0
-        run_pass = _scratch.run_pass
+        run_pass = _unfinished_work.run_pass
 
         def counted(extractor: Any, *arguments: Any) -> None:
             extracted = extractor.extracted
@@ -132,14 +132,14 @@ def test_images_that_one_layer_has_no_room_for_are_left_out_of_no_other_run(
 
 
 def test_folders_in_the_scratch_are_left_alone(tmp_path: Path) -> None:
-    begun = _scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun = _unfinished_work.Scratch(str(tmp_path / "scratch"), "key", [], [])
     (tmp_path / "scratch" / "own").mkdir()
     begun.delete()
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["own"]
 
 
 def test_a_file_of_another_size_is_not_taken_over(tmp_path: Path) -> None:
-    begun = _scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun = _unfinished_work.Scratch(str(tmp_path / "scratch"), "key", [], [])
     begun.arrays("rows", [(3, 2)])[0][:] = 1
     assert begun.arrays("rows", [(3, 2)])[0].tolist() == [[1, 1]] * 3
     with pytest.raises(tfvlad.ArtifactError, match=r"rows: must have 48 bytes, has 24; delete .*scratch"):
@@ -153,8 +153,8 @@ def test_a_killed_sweep_gives_the_same(
     code = f"""
 import os, pickle, signal
 from tfvlad.encoding import features
-from tfvlad.sweep import _one_size, _scratch, sweep
-features._LARGEST_BATCH, _scratch._SAVE_EVERY = 1, 0.0
+from tfvlad.sweep import _one_size, _unfinished_work, sweep
+features._LARGEST_BATCH, _unfinished_work._SAVE_EVERY = 1, 0.0
 judged, seen = _one_size.judge_dims, []
 def judge(*arguments):
     seen.append(0)

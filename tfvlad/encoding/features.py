@@ -29,11 +29,12 @@ _LARGEST_BATCH = 32
 
 
 class Head(NamedTuple):
-    """Something that is wanted of a network, computed in one graph with it.
+    """A Keras layer that is put on one of a network's outputs and computed in one graph with it.
 
     Attributes:
-      output: the position, among the network's outputs, of the map that it is made of.
-      layer: makes it, (B, h, w, C) -> (B, ...); see `tfvlad.encoding.aggregation.Aggregation.head`.
+      output: the position, among the network's outputs, of the map that the layer takes.
+      layer: (B, h, w, C) activations -> (B, ...), such as local features or pooled vectors; see
+        `tfvlad.encoding.aggregation.Aggregation.head`.
     """
 
     output: int
@@ -42,12 +43,12 @@ class Head(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FeatureBatch(Generic[Key]):
-    """What some images of one size gave.
+    """The values of all heads for some images of one size.
 
     Attributes:
       positions: where each image stands in the input.
       values: for each head (B, ...) float32, such as (B, N, C) local features, cells row by row, N = h*w.
-      grids: for each head the (h, w) of the map that it was made of.
+      grids: for each head the (h, w) of the map that it took.
     """
 
     positions: list[int]
@@ -56,14 +57,20 @@ class FeatureBatch(Generic[Key]):
 
 
 class FeatureExtractor(Generic[Key]):
-    """Runs a network over a stream of images, and keeps what one or several of its layers give.
+    """Runs a network over a stream of images, and gives the values of one or several heads, in one forward pass.
+
+    Args:
+      model: see the attribute.
+      loader: likewise.
+      image_size: the side in pixels that decides the size of a batch.
+      heads: see the attribute.
 
     Attributes:
       model: (B, H, W, 3) float32 -> one map (B, h, w, C), or several of different layers.
       loader: prepares the images.
       image_size: pixels, see `tfvlad.EncoderConfig`.
       batch: images in a forward pass, at most; bounded by their pixels and by what all outputs take.
-      heads: what is wanted.
+      heads: the layers whose values are wanted, by a name for each.
       extract: graph function, (B, H, W, 3) float32 -> the heads' values, a list of (B, ...) float32; the grids of
         their maps, (heads, 2) int32; and (B,) bool, which images gave nothing but finite values. It is traced once,
         whatever the sizes.
@@ -150,12 +157,12 @@ def output_shapes(model: keras.Model, height: int, width: int) -> list[tuple[int
 
 
 def batch_size(image_size: int) -> int:
-    """Images of this side in pixels that one forward pass takes, at most."""
+    """The number of images, of this side in pixels, that one forward pass takes at most."""
     return int(np.clip(_BATCH_PIXELS // image_size**2, 1, _LARGEST_BATCH))
 
 
 def batch_shape(shapes: Iterable[tuple[int, ...]], image_size: int) -> tuple[int, int]:
-    """How many images of `image_size` pixels a forward pass takes, and the bytes of the outputs of so many.
+    """The number of images in a forward pass, and the bytes that their outputs take.
 
     Args:
       shapes: of each layer's output for one image.

@@ -6,9 +6,9 @@ quality on every query, its cost, and its first hits. Finished results are kept 
 that was stopped goes on where it was.
 
 From top to bottom: `Sweep` (in ``_sweep``) goes through the image sizes; ``_one_size`` does the work at one of them.
-``_plan`` says what there is to do, ``_forecast`` how long it takes, ``_keys`` and ``_cells`` what is finished already;
-``_scratch`` keeps what is not finished. ``study``, ``choice``, ``findings`` and ``tables`` hold and read the results,
-and need no TensorFlow.
+``_plan`` says what there is to do and ``_forecast`` how long it takes. ``_keys`` and ``_finished_cells`` know what is
+done already; ``_unfinished_work`` keeps what is begun. ``study``, ``choice``, ``findings`` and ``tables`` hold and read
+the results, and need no TensorFlow.
 
 This package may import `tfvlad.evaluation`, `tfvlad.index`, `tfvlad.encoding`, `tfvlad.networks`, `tfvlad.images` and
 `tfvlad.storage`. The names below are loaded when they are first used, as `sweep` imports TensorFlow.

@@ -10,7 +10,7 @@ from tfvlad.config import EncoderConfig
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep._altered_copies import self_retrieval
-from tfvlad.sweep._cells import Failures
+from tfvlad.sweep._finished_cells import Failures
 from tfvlad.sweep._forecast import Needs, ProgressBar, check_space, total_seconds
 from tfvlad.sweep._one_size import SizeSweep
 from tfvlad.sweep._plan import SizePlan, SweepTask
