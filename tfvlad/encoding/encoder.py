@@ -7,8 +7,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import keras
@@ -20,18 +21,21 @@ from tqdm import tqdm
 from tfvlad.config import EncoderConfig, Precision
 from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
 from tfvlad.encoding._fitting import Fitting, OnError
+from tfvlad.encoding._view_engine import ViewEngine
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
 from tfvlad.encoding.interface import Description
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
+from tfvlad.encoding.views import ViewsDescription
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
 from tfvlad.images.crops import upright_size
 from tfvlad.images.listing import image_paths
 from tfvlad.images.loading import Source, as_sources, image_loader
+from tfvlad.images.views import View
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
 from tfvlad.networks.named import comes_by_name
 
@@ -181,6 +185,44 @@ class Encoder:
             for position in sorted(rows):
                 row, size = rows[position], sizes.popleft()
                 yield row if isinstance(row, ImageError) else Description(*row, size)
+
+    def describe_views(
+        self, sources: Iterable[Source], views: Sequence[View], scale: float = 1.0
+    ) -> Generator[ViewsDescription | ImageError]:
+        """Encodes views of images as they come: one forward pass for each turn that they have.
+
+        A view that is a part of the picture is the part's cells in the map of the whole picture, so that parts cost no
+        forward pass. Fully connected features have no such map: each view is rendered.
+
+        Example:
+          >>> views = parse_views("rotations:8,scales:3")
+          >>> (description,) = encoder.describe_views(["query.jpg"], views, scale=1.25)
+          >>> description.descriptors.shape, len(description.passes)
+          ((24, 64), 8)
+
+        Args:
+          sources: see `encode`.
+          views: the views; see `tfvlad.images.views.parse_views`.
+          scale: the size of the picture that is encoded, in parts of `image_size`; ignored where the network takes
+            images of one size only. At 1, the whole picture gets the descriptor that `encode` gives it.
+
+        Yields:
+          For each image, in order, what was found of it or what is wrong with it.
+
+        Raises:
+          ConfigError: there are no views, or the scale is not a positive number.
+        """
+        if not views or not 0 < scale < math.inf:
+            raise ConfigError(f"views must be at least one and scale above 0, got {len(views)} and {scale}")
+        return self._view_engine.stream(sources, views, scale)
+
+    @functools.cached_property
+    def _view_engine(self) -> ViewEngine:
+        extractor = self.extractor
+        if not isinstance(extractor.heads[AGGREGATED].layer, LocalFeatures):
+            extractor = _extractor(self.config, self.backbone, Head(0, self.aggregation.cell_head()))
+        by_parts = self.config.encoding != "fc"
+        return ViewEngine(extractor, self.aggregation, self.whitening, self.max_pixels, by_parts)
 
     def local_features(self, source: Source) -> Floats:
         """The map of one image: (h, w, C) float32, unit length per cell.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tfvlad.encoding.views import ViewsDescription
 from tfvlad.errors import ConfigError, ImageError
+from tfvlad.images.views import View
 
 REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
 
@@ -50,6 +52,10 @@ class AnyEncoder(Protocol):
     def encode_stream(self, sources: Iterable[Any]) -> Generator[npt.NDArray[np.float32] | ImageError]: ...
 
     def describe_stream(self, sources: Iterable[Any]) -> Generator[Description | ImageError]: ...
+
+    def describe_views(
+        self, sources: Iterable[Any], views: Sequence[View], scale: float = 1.0
+    ) -> Generator[ViewsDescription | ImageError]: ...
 
     def save(self, path: str | os.PathLike[str]) -> None: ...
 
