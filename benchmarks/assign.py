@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 from vlad import LEAST, PRODUCT, SHAPES, bare_product, synthetic
 
 KERNEL = "assign"
@@ -42,14 +42,14 @@ class Row:
 
 
 def main() -> None:
-    arguments = race.parser(__doc__, rounds=15).parse_args()
+    arguments = timing.parser(__doc__, rounds=15).parse_args()
     rows: list[Row] = []
     missing: list[str] = []
-    for threads in race.all_threads():
+    for threads in timing.all_threads():
         for shape in SHAPES:
             features, centroids = synthetic(*shape, seed=arguments.seed)
             features = features.reshape(-1, features.shape[2])
-            timings, absent = race.race(CONTENDERS, (features, centroids), threads, arguments.rounds, LEAST)
+            timings, absent = timing.compare(CONTENDERS, (features, centroids), threads, arguments.rounds, LEAST)
             missing += absent
             found = [
                 Row(
@@ -57,38 +57,38 @@ def main() -> None:
                     len(features),
                     *shape[1:],
                     name,
-                    ms_per_thousand=timing.median / len(features) * 1e6,
-                    to_product=timing.ratio(timings[PRODUCT]),
-                    to_kernel=timing.ratio(timings[KERNEL]),
-                    agreement=timing.quality.get("agreement"),
-                    largest_gap=timing.quality.get("largest gap"),
+                    ms_per_thousand=measured.median / len(features) * 1e6,
+                    to_product=measured.ratio(timings[PRODUCT]),
+                    to_kernel=measured.ratio(timings[KERNEL]),
+                    agreement=measured.quality.get("agreement"),
+                    largest_gap=measured.quality.get("largest gap"),
                 )
-                for name, timing in timings.items()
+                for name, measured in timings.items()
             ]
             print_rows(found)
             rows += found
-    race.print_missing(missing)
-    race.write_json(arguments.json, rows, missing)
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, rows, missing)
 
 
-def kernel(features: Floats, centroids: Floats) -> race.Prepared:
+def kernel(features: Floats, centroids: Floats) -> timing.Prepared:
     from tfvlad_kernels import assign
 
     return lambda: assign(features, centroids), judge(features, centroids)
 
 
-def product_and_argmax(features: Floats, centroids: Floats) -> race.Prepared:
+def product_and_argmax(features: Floats, centroids: Floats) -> timing.Prepared:
     transposed, half_norms = np.ascontiguousarray(centroids.T), np.sum(centroids**2, axis=1) / 2
     return lambda: np.argmax(features @ transposed - half_norms, axis=1), judge(features, centroids)
 
 
-def scikit_learn(features: Floats, centroids: Floats) -> race.Prepared:
+def scikit_learn(features: Floats, centroids: Floats) -> timing.Prepared:
     from sklearn.metrics import pairwise_distances_argmin
 
     return lambda: pairwise_distances_argmin(features, centroids), judge(features, centroids)
 
 
-def faiss(features: Floats, centroids: Floats) -> race.Prepared:
+def faiss(features: Floats, centroids: Floats) -> timing.Prepared:
     import faiss
 
     index = faiss.IndexFlatL2(features.shape[1])
@@ -96,7 +96,7 @@ def faiss(features: Floats, centroids: Floats) -> race.Prepared:
     return lambda: index.search(features, 1)[1][:, 0], judge(features, centroids)
 
 
-CONTENDERS: dict[str, race.Prepare] = {
+CONTENDERS: dict[str, timing.Prepare] = {
     PRODUCT: bare_product,
     KERNEL: kernel,
     "NumPy, product + argmax": product_and_argmax,
@@ -120,7 +120,7 @@ def judge(features: Floats, centroids: Floats) -> Callable[[Labels], dict[str, f
 
 def print_rows(rows: list[Row]) -> None:
     first = rows[0]
-    race.print_table(
+    timing.print_table(
         f"{first.features} features, D={first.depth} K={first.clusters}, threads {first.threads}",
         ("", "ms/1000", "to product", "to assign", "agreement", "largest gap"),
         (

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 
 from tfvlad.encoding.codebook import fit_codebook
 from tfvlad.encoding.whitening import fit_whitening
@@ -52,10 +52,10 @@ class Row:
 
 
 def main() -> None:
-    parser = race.parser(__doc__, rounds=0)
+    parser = timing.parser(__doc__, rounds=0)
     parser.add_argument("--features", type=int, default=1_000_000, help="of the codebook (1,000,000)")
     parser.add_argument("--vlads", type=int, default=10_000, help="of the whitening (10,000)")
-    parser.add_argument("--threads", type=int, default=race.all_threads()[-1], help="as many as there are cores")
+    parser.add_argument("--threads", type=int, default=timing.all_threads()[-1], help="as many as there are cores")
     arguments = parser.parse_args()
     rows: list[Row] = []
     missing: list[str] = []
@@ -65,31 +65,31 @@ def main() -> None:
     )
     for task, contenders, peer, count in tasks:
         given = (count, arguments.seed)
-        timings, absent = race.race(contenders, given, arguments.threads, arguments.rounds)
+        timings, absent = timing.compare(contenders, given, arguments.threads, arguments.rounds)
         missing += absent
         found = list(table(task, timings, timings.get(peer), arguments.threads))
         size = f"{count} x {DEPTH}, K={CLUSTERS}" if task == "codebook" else f"{count} x {CLUSTERS * DEPTH} to {DIM}"
         show(f"{task}: {size}, threads {arguments.threads}", found)
         rows += found
-    race.print_missing(missing)
-    race.write_json(arguments.json, rows, missing)
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, rows, missing)
 
 
-def ours(count: int, seed: int) -> race.Prepared:
+def ours(count: int, seed: int) -> timing.Prepared:
     features = draw_features(count, seed)
     fit_codebook(features[: 2 * CLUSTERS], CLUSTERS, seed)  # compiles
     return lambda: fit_codebook(features, CLUSTERS, seed), inertia_of(features)
 
 
-def faiss_all(count: int, seed: int) -> race.Prepared:
+def faiss_all(count: int, seed: int) -> timing.Prepared:
     return faiss_kmeans(count, seed, max_points_per_centroid=10**9)
 
 
-def faiss_sample(count: int, seed: int) -> race.Prepared:
+def faiss_sample(count: int, seed: int) -> timing.Prepared:
     return faiss_kmeans(count, seed)
 
 
-def faiss_kmeans(count: int, seed: int, **options: int) -> race.Prepared:
+def faiss_kmeans(count: int, seed: int, **options: int) -> timing.Prepared:
     import faiss
 
     features = draw_features(count, seed)
@@ -106,12 +106,12 @@ def inertia_of(features: Floats) -> Callable[[Floats], dict[str, float]]:
     return lambda centroids: {"inertia": cluster_sums(features, centroids)[2] / len(features)}
 
 
-def whitening(count: int, seed: int) -> race.Prepared:
+def whitening(count: int, seed: int) -> timing.Prepared:
     vlads = draw_vlads(count, seed)
     return lambda: fit_whitening(vlads, DIM, seed).components, explained_in(vlads)
 
 
-def scikit_learn(count: int, seed: int) -> race.Prepared:
+def scikit_learn(count: int, seed: int) -> timing.Prepared:
     import sklearn.decomposition
 
     vlads = draw_vlads(count, seed)
@@ -161,15 +161,15 @@ def draw_vlads(count: int, seed: int) -> Floats:
     return vlads
 
 
-def table(task: str, timings: dict[str, race.Timing], peer: race.Timing | None, threads: int) -> Iterable[Row]:
-    for name, timing in timings.items():
-        to_peer = timing.ratio(peer) if peer else None
-        cpu = float(np.median(timing.cpu_seconds))
-        yield Row(task, name, threads, timing.median, cpu, to_peer, timing.peak_bytes, timing.quality)
+def table(task: str, timings: dict[str, timing.Timing], peer: timing.Timing | None, threads: int) -> Iterable[Row]:
+    for name, measured in timings.items():
+        to_peer = measured.ratio(peer) if peer else None
+        cpu = float(np.median(measured.cpu_seconds))
+        yield Row(task, name, threads, measured.median, cpu, to_peer, measured.peak_bytes, measured.quality)
 
 
 def show(title: str, rows: list[Row]) -> None:
-    race.print_table(
+    timing.print_table(
         title,
         ["", "seconds", "CPU seconds", "to peer", *rows[0].quality, "peak beyond the input"],
         [

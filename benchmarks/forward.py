@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 from gpu import operations_of
 
 NETWORKS = (("vgg16", "block4_conv3"), ("inceptionv3", "mixed2"))
@@ -44,16 +44,16 @@ class Row:
 
 
 def main() -> None:
-    parser = race.parser(__doc__, rounds=5)
+    parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--backbone")
     parser.add_argument("--layer")
     parser.add_argument("--image_size", type=int, default=224)
     arguments = parser.parse_args()
-    threads = race.all_threads()[-1]
+    threads = timing.all_threads()[-1]
     rows: list[Row] = []
     for backbone, layer in [(arguments.backbone, arguments.layer)] if arguments.backbone else NETWORKS:
         settings = (backbone, layer, arguments.image_size, arguments.seed)
-        timings, _ = race.race(CONTENDERS, settings, threads, arguments.rounds)
+        timings, _ = timing.compare(CONTENDERS, settings, threads, arguments.rounds)
         peak = 2 * SIDE**3 / timings.pop(PRODUCT).median / 1e9
         found = [
             Row(
@@ -62,22 +62,22 @@ def main() -> None:
                 arguments.image_size,
                 threads,
                 name,
-                timing.median / BATCH * 1e3,
-                timings[FLOAT32].ratio(timing),
-                timing.quality["gflop"] / timing.median,
-                timing.quality["gflop"] / timing.median / peak,
-                timing.quality["cosine"],
+                measured.median / BATCH * 1e3,
+                timings[FLOAT32].ratio(measured),
+                measured.quality["gflop"] / measured.median,
+                measured.quality["gflop"] / measured.median / peak,
+                measured.quality["cosine"],
             )
-            for name, timing in timings.items()
+            for name, measured in timings.items()
         ]
         print_rows(found, peak)
         rows += found
-    race.write_json(arguments.json, rows)
+    timing.write_json(arguments.json, rows)
 
 
 def print_rows(rows: list[Row], peak: float) -> None:
     first = rows[0]
-    race.print_table(
+    timing.print_table(
         f"{first.network} {first.layer}, {first.image_size} px, batch {BATCH}, threads {first.threads}; "
         f"a matrix product in float32 has {peak:.0f} GFLOP/s",
         ("precision", "ms/image", "speed-up", "GFLOP/s", "of the product", "cosine"),
@@ -95,29 +95,29 @@ def print_rows(rows: list[Row], peak: float) -> None:
     )
 
 
-def prepare_product(*_: Any) -> race.Prepared:
+def prepare_product(*_: Any) -> timing.Prepared:
     left, right = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), dtype=np.float32)
     return lambda: left @ right, lambda _: {}
 
 
-def prepare_float32(*settings: Any) -> race.Prepared:
+def prepare_float32(*settings: Any) -> timing.Prepared:
     return prepare("float32", *settings)
 
 
-def prepare_bfloat16(*settings: Any) -> race.Prepared:
+def prepare_bfloat16(*settings: Any) -> timing.Prepared:
     return prepare("bfloat16", *settings)
 
 
-def prepare_float16(*settings: Any) -> race.Prepared:
+def prepare_float16(*settings: Any) -> timing.Prepared:
     return prepare("float16", *settings)
 
 
-def prepare_without_onednn(*settings: Any) -> race.Prepared:
+def prepare_without_onednn(*settings: Any) -> timing.Prepared:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # TensorFlow's own choice on x86 without AVX-512
     return prepare("float32", *settings)
 
 
-def prepare(precision: str, backbone: str, layer: str, image_size: int, seed: int) -> race.Prepared:
+def prepare(precision: str, backbone: str, layer: str, image_size: int, seed: int) -> timing.Prepared:
     """Cuts the network, and draws images for it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
@@ -151,7 +151,7 @@ def gflop(model: Any, image_size: int) -> float:
     return sum(operations_of(layer) for layer in at_size.layers[1:]) / 1e9
 
 
-CONTENDERS: dict[str, race.Prepare] = {
+CONTENDERS: dict[str, timing.Prepare] = {
     PRODUCT: prepare_product,
     FLOAT32: prepare_float32,
     "float32, no oneDNN": prepare_without_onednn,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import race
+import timing
 
 LAYER = "block4_conv3"
 LEAST = 0.5  # seconds of a timing
@@ -66,11 +66,11 @@ def main() -> None:
         for size, batch in itertools.product(arguments.image_sizes, arguments.batches):
             rows.append(measure(arguments, device, precision, size, batch, (tflops, gbps)))
     print_rows(rows)
-    race.write_json(arguments.json, rows)
+    timing.write_json(arguments.json, rows)
 
 
 def parse() -> argparse.Namespace:
-    parser = race.parser(__doc__, rounds=9)
+    parser = timing.parser(__doc__, rounds=9)
     parser.add_argument(
         "--backend", choices=("tensorflow", "jax", "torch"), default="tensorflow", help="Keras' backend"
     )
@@ -210,7 +210,7 @@ def build(precision: str, size: int, clusters: int, dim: int, generator: np.rand
     """The network up to the layer, and the same with the encoding behind it."""
     import keras
 
-    from tfvlad.encoding.layers import VLAD, LocalFeatures, Whitening
+    from tfvlad.encoding.keras_layers import VLAD, LocalFeatures, Whitening
 
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(size, size, 3))
@@ -254,7 +254,7 @@ def operations_of(layer: Any) -> float:
 
 def print_rows(rows: list[Row]) -> None:
     first = rows[0]
-    race.print_table(
+    timing.print_table(
         f"{first.backend} on {first.device}, VGG16 to {LAYER}",
         ("", "bare images/s", "encoder images/s", "to bare", "GFLOP", "MB", "TFLOP/s", "GB/s", "of roofline"),
         (

@@ -24,7 +24,7 @@ from typing import Any
 import hnswlib
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 
 from tfvlad.config import IndexConfig
 from tfvlad.index import Hit, Index
@@ -41,7 +41,7 @@ SEED = 100  # of hnswlib's levels, as in tfvlad.index.graph
 RAW, OURS = "raw hnswlib", "Index"
 
 Floats = npt.NDArray[np.float32]
-Search = Callable[[str, int, str, int, int], race.Prepared]  # how, queries in a round, folder, ef, k
+Search = Callable[[str, int, str, int, int], timing.Prepared]  # how, queries in a round, folder, ef, k
 Ids = Callable[[Any], list[list[int]]]
 
 
@@ -57,10 +57,10 @@ class Row:
 
 
 def main() -> None:
-    parser = race.parser(__doc__, rounds=7)
+    parser = timing.parser(__doc__, rounds=7)
     parser.add_argument("--vectors", type=int, default=100_000)
     arguments = parser.parse_args()
-    threads = race.all_threads()[-1]
+    threads = timing.all_threads()[-1]
     rows: list[Row] = []
     missing: list[str] = []
     with tempfile.TemporaryDirectory() as place:
@@ -72,12 +72,12 @@ def main() -> None:
         with contextlib.closing(Catalog(f"{place}/index")) as catalog, catalog.read() as snapshot:
             np.save(f"{place}/exact.npy", search_exactly(snapshot, queries, 10).images)
 
-        def build(task: str, builders: dict[str, race.Prepare]) -> None:
-            built, left_out = race.race(builders, (place,), threads, rounds=1)
-            seconds = {name: timing.quality["seconds"] for name, timing in built.items()}
+        def build(task: str, builders: dict[str, timing.Prepare]) -> None:
+            built, left_out = timing.compare(builders, (place,), threads, rounds=1)
+            seconds = {name: measured.quality["seconds"] for name, measured in built.items()}
             new = [Row(task, name, taken, taken / seconds[RAW], None) for name, taken in seconds.items()]
             cells = [(r.name, f"{r.seconds:.2f}", f"{r.to_raw:.2f}") for r in new]
-            race.print_table(f"{task}, {threads} threads", ("", "s", "to raw"), cells)
+            timing.print_table(f"{task}, {threads} threads", ("", "s", "to raw"), cells)
             rows.extend(new)
             missing.extend(left_out)
 
@@ -86,16 +86,16 @@ def main() -> None:
 
         def measure(task: str, how: str, count: int, rounds: int, contenders: dict[str, Search]) -> None:
             prepared = {name: functools.partial(search, how, count) for name, search in contenders.items()}
-            timings, left_out = race.race(prepared, (place, ef, k), threads, rounds)
+            timings, left_out = timing.compare(prepared, (place, ef, k), threads, rounds)
             new = [
-                Row(task, name, timing.median / count, timing.ratio(timings[RAW]), timing.quality["recall"])
-                for name, timing in timings.items()
+                Row(task, name, measured.median / count, measured.ratio(timings[RAW]), measured.quality["recall"])
+                for name, measured in timings.items()
             ]
             cells = [
                 (r.name, f"{1e3 * r.seconds:.3f}", f"{1 / r.seconds:,.0f}", f"{r.to_raw:.2f}", f"{r.recall:.4f}")
                 for r in new
             ]
-            race.print_table(task, ("", "ms/query", "queries/s", "to raw", "recall@10"), cells)
+            timing.print_table(task, ("", "ms/query", "queries/s", "to raw", "recall@10"), cells)
             rows.extend(new)
             missing.extend(left_out)
 
@@ -109,8 +109,8 @@ def main() -> None:
         k, exact = 10, {RAW: search_raw, "Index, exact": search_exact}
         measure(f"exact search, {QUERIES} queries at once, k={k}", "batch", QUERIES, 3, exact)
         measure(f"exact search, one query at a time, k={k}", "single", 5, 3, exact)
-    race.print_missing(missing)
-    race.write_json(arguments.json, rows, missing)
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, rows, missing)
 
 
 def clustered(n: int, seed: int) -> Floats:
@@ -148,7 +148,7 @@ def choose(place: str, target: float | None) -> int:
     return CONFIG.ef_search
 
 
-def timed(build: Callable[[], object]) -> race.Prepared:
+def timed(build: Callable[[], object]) -> timing.Prepared:
     """A contender that works once, as a build takes long, and tells the seconds itself."""
 
     @functools.cache
@@ -160,11 +160,11 @@ def timed(build: Callable[[], object]) -> race.Prepared:
     return run, lambda seconds: {"seconds": seconds}
 
 
-def build_raw(place: str) -> race.Prepared:
+def build_raw(place: str) -> timing.Prepared:
     return raw_builder(np.load(f"{place}/vectors.npy"), f"{place}/raw.hnsw")
 
 
-def raw_builder(vectors: Floats, path: str) -> race.Prepared:
+def raw_builder(vectors: Floats, path: str) -> timing.Prepared:
     def build() -> None:
         graph = hnswlib.Index("ip", DIM)
         graph.init_index(len(vectors), CONFIG.m, CONFIG.ef_construction, SEED)
@@ -174,7 +174,7 @@ def raw_builder(vectors: Floats, path: str) -> race.Prepared:
     return timed(build)
 
 
-def build_ours(place: str) -> race.Prepared:
+def build_ours(place: str) -> timing.Prepared:
     catalog = Catalog(f"{place}/index")
 
     def build() -> None:
@@ -184,7 +184,7 @@ def build_ours(place: str) -> race.Prepared:
     return timed(build)
 
 
-def build_faiss(place: str) -> race.Prepared:
+def build_faiss(place: str) -> timing.Prepared:
     import faiss
 
     vectors = np.load(f"{place}/vectors.npy")
@@ -213,11 +213,11 @@ class ReadyEncoder:
         return (self._vectors[int(content)] for content in sources)
 
 
-def synchronise_raw(place: str) -> race.Prepared:
+def synchronise_raw(place: str) -> timing.Prepared:
     return raw_builder(np.load(f"{place}/vectors.npy")[:FILES], f"{place}/synchronised.hnsw")
 
 
-def synchronise_ours(place: str) -> race.Prepared:
+def synchronise_ours(place: str) -> timing.Prepared:
     vectors, folder = np.load(f"{place}/vectors.npy")[:FILES], Path(place, "synchronised")
     for number in range(len(vectors)):
         path = folder / "photos" / f"{number // 1000:03}" / f"{number:07}.jpg"
@@ -228,7 +228,7 @@ def synchronise_ours(place: str) -> race.Prepared:
     return timed(lambda: index.sync(folder / "photos"))
 
 
-def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> race.Prepared:
+def contender(how: str, count: int, place: str, search: Callable[[Floats], Any], ids: Ids) -> timing.Prepared:
     """Searches for all queries in one call, or for the next `count` in turn; `ids` tells what was found."""
     queries, exact = np.load(f"{place}/queries.npy"), np.load(f"{place}/exact.npy").tolist()
     if how == "batch":
@@ -253,24 +253,24 @@ def recall(found: list[list[int]], exact: list[list[int]]) -> float:
     return float(np.mean([len(set(row[:10]) & set(best)) / len(best) for row, best in zip(found, exact, strict=True)]))
 
 
-def search_raw(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
+def search_raw(how: str, count: int, place: str, ef: int, k: int) -> timing.Prepared:
     graph = hnswlib.Index("ip", DIM)
     graph.load_index(f"{place}/raw.hnsw")
     graph.set_ef(max(k, ef))
     return contender(how, count, place, lambda queries: graph.knn_query(queries, k=k), lambda f: (f[0] + 1).tolist())
 
 
-def search_ours(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
+def search_ours(how: str, count: int, place: str, ef: int, k: int) -> timing.Prepared:
     index = Index.open(f"{place}/index")
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k), hit_ids)
 
 
-def search_exact(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
+def search_exact(how: str, count: int, place: str, ef: int, k: int) -> timing.Prepared:
     index = Index.open(f"{place}/index")
     return contender(how, count, place, lambda queries: index.search_descriptors(queries, k, exact=True), hit_ids)
 
 
-def search_faiss(how: str, count: int, place: str, ef: int, k: int) -> race.Prepared:
+def search_faiss(how: str, count: int, place: str, ef: int, k: int) -> timing.Prepared:
     import faiss
 
     graph = faiss.read_index(f"{place}/faiss.hnsw")
@@ -282,8 +282,8 @@ def hit_ids(found: list[list[Hit]]) -> list[list[int]]:
     return [[hit.id for hit in hits] for hits in found]
 
 
-BUILDERS: dict[str, race.Prepare] = {RAW: build_raw, OURS: build_ours, "faiss HNSW": build_faiss}
-SYNCHRONISERS: dict[str, race.Prepare] = {RAW: synchronise_raw, OURS: synchronise_ours}
+BUILDERS: dict[str, timing.Prepare] = {RAW: build_raw, OURS: build_ours, "faiss HNSW": build_faiss}
+SYNCHRONISERS: dict[str, timing.Prepare] = {RAW: synchronise_raw, OURS: synchronise_ours}
 SEARCHES: dict[str, Search] = {
     RAW: search_raw,
     OURS: search_ours,

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import race
+import timing
 from PIL import Image
 
 SMALLEST = 8  # times smaller: of each block of the JPEG one pixel, so that hardly more than reading is left
@@ -50,7 +50,7 @@ class DecodingRow:
 
 
 def main() -> None:
-    parser = race.parser(__doc__, rounds=3)
+    parser = timing.parser(__doc__, rounds=3)
     parser.add_argument("--images", help="a folder of photographs")
     parser.add_argument("--limit", type=int, default=128, help="images to measure on, at most (128)")
     parser.add_argument("--backbone", default="vgg16")
@@ -64,8 +64,8 @@ def main() -> None:
         encoder = fit(arguments, paths)
         stages = stage_rows(encoder, paths, arguments.rounds)
         large = decoding_rows(encoder, paths[0], arguments.rounds)
-    config, cores = encoder.config, race.all_threads()[-1]
-    race.print_table(
+    config, cores = encoder.config, timing.all_threads()[-1]
+    timing.print_table(
         f"{config.backbone} {config.layer}, {config.image_size} px, {len(paths)} images, {cores} cores",
         ("stage by itself", "images/s", "ms/image", "CPU ms/image", "efficiency"),
         [
@@ -79,7 +79,7 @@ def main() -> None:
             for row in stages
         ],
     )
-    race.print_table(
+    timing.print_table(
         f"one JPEG, read to {config.image_size} px",
         ("photograph", "whole, ms", "reduced, ms", "whole / reduced", "codes alone, ms", "cosine"),
         [
@@ -94,12 +94,12 @@ def main() -> None:
             for row in large
         ],
     )
-    race.write_json(arguments.json, [*stages, *large])
+    timing.write_json(arguments.json, [*stages, *large])
 
 
 def photographs(images: str | None, folder: str, limit: int) -> list[str]:
     """Paths of the photographs to measure on."""
-    from tfvlad.demo.dataset import draw_dataset
+    from tfvlad.demo.drawn_dataset import draw_dataset
     from tfvlad.images.listing import image_paths
 
     return image_paths(images or draw_dataset(folder, covers=limit).photographs)[:limit]

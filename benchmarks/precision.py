@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 
 import tfvlad
 from tfvlad.config import Precision
@@ -50,7 +50,7 @@ class Row:
 
 
 def main() -> None:
-    parser = race.parser(__doc__, rounds=5)
+    parser = timing.parser(__doc__, rounds=5)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--layer", default="fire8_concat")
     parser.add_argument("--image_size", type=int, default=448)
@@ -95,7 +95,7 @@ def main() -> None:
                 float(np.median(seconds["float32"] / seconds[precision])),
             )
         )
-    race.print_table(
+    timing.print_table(
         f"SqueezeNet {arguments.layer}, {arguments.image_size} px, 128-D, {len(queries)} queries",
         ("precision", "recall@1", "MRR", "to float32's", "smallest cosine", "median", "images/s", "speed-up"),
         [
@@ -112,7 +112,7 @@ def main() -> None:
             for row in rows
         ],
     )
-    race.write_json(arguments.json, rows)
+    timing.write_json(arguments.json, rows)
 
 
 def reciprocal_ranks(dataset: Dataset, database: Floats, queries: Floats) -> npt.NDArray[np.float64]:

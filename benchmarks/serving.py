@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from race import Prepared, all_threads, parser, print_missing, print_table, race, write_json
+from timing import Prepared, all_threads, compare, parser, print_missing, print_table, write_json
 
 import tfvlad
 from tfvlad.images.listing import image_paths
@@ -64,20 +64,20 @@ def saved_model(encoder: str, model: str, images: list[bytes], expected: Floats)
 
 
 def over_grpc(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from helpers.serving import grpc_server
+    from helpers.model_servers import grpc_server
 
     return _remote(grpc_server, model, images, expected)
 
 
 def over_rest(encoder: str, model: str, images: list[bytes], expected: Floats) -> Prepared:
-    from helpers.serving import rest_server
+    from helpers.model_servers import rest_server
 
     return _remote(rest_server, model, images, expected)
 
 
 def _remote(server: Any, model: str, images: list[bytes], expected: Floats) -> Prepared:
     import tensorflow as tf
-    from helpers.serving import Model
+    from helpers.model_servers import Model
 
     from tfvlad.serving.client import RemoteEncoder
 
@@ -110,12 +110,12 @@ def main() -> None:
     missing: list[str] = []
     for batch in BATCHES:
         work = (arguments.encoder, arguments.model, contents[:batch], expected[:batch])
-        timings, left_out = race(CONTENDERS, work, max(all_threads()), arguments.rounds)
+        timings, left_out = compare(CONTENDERS, work, max(all_threads()), arguments.rounds)
         missing += left_out
         here = timings[REFERENCE]
-        for name, timing in timings.items():
-            ms, more = (1000 * seconds / batch for seconds in (timing.median, timing.median - here.median))
-            rows.append(Row(batch, name, ms, more, timing.ratio(here), timing.quality["cosine"]))
+        for name, measured in timings.items():
+            ms, more = (1000 * seconds / batch for seconds in (measured.median, measured.median - here.median))
+            rows.append(Row(batch, name, ms, more, measured.ratio(here), measured.quality["cosine"]))
         print_table(
             f"{batch} images in a request",
             ["", "ms/image", "more", "ratio", "cosine"],

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 
 SHAPES = ((784, 512, 100), (3136, 256, 100), (196, 512, 256), (1225, 288, 64))
 BATCH = 16
@@ -68,34 +68,34 @@ class FirstCall:
 
 
 def main() -> None:
-    arguments = race.parser(__doc__, rounds=15).parse_args()
+    arguments = timing.parser(__doc__, rounds=15).parse_args()
     rows: list[Row] = []
     missing: list[str] = []
-    for threads in race.all_threads():
+    for threads in timing.all_threads():
         for shape in SHAPES:
             features, centroids = synthetic(*shape, seed=arguments.seed)
             given = (features, centroids, reference(features, centroids))
-            timings, absent = race.race(CONTENDERS, given, threads, arguments.rounds, LEAST)
+            timings, absent = timing.compare(CONTENDERS, given, threads, arguments.rounds, LEAST)
             missing += absent
             found = [
                 Row(
                     threads,
                     *shape,
                     name,
-                    ms_per_image=timing.median / BATCH * 1e3,
-                    to_product=timing.ratio(timings[PRODUCT]),
-                    to_kernel=timing.ratio(timings[KERNEL]),
-                    max_error=timing.quality.get("max error"),
+                    ms_per_image=measured.median / BATCH * 1e3,
+                    to_product=measured.ratio(timings[PRODUCT]),
+                    to_kernel=measured.ratio(timings[KERNEL]),
+                    max_error=measured.quality.get("max error"),
                 )
-                for name, timing in timings.items()
+                for name, measured in timings.items()
             ]
             print_rows(found)
             rows += found
     print_scaling(rows)
-    first_calls = [call for threads in race.all_threads() for call in time_first_calls(threads)]
+    first_calls = [call for threads in timing.all_threads() for call in time_first_calls(threads)]
     print_first_calls(first_calls)
-    race.print_missing(missing)
-    race.write_json(arguments.json, [*rows, *first_calls], missing)
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, [*rows, *first_calls], missing)
 
 
 def synthetic(length: int, depth: int, clusters: int, seed: int) -> tuple[npt.NDArray[np.float32], Floats]:
@@ -107,14 +107,14 @@ def synthetic(length: int, depth: int, clusters: int, seed: int) -> tuple[npt.ND
     return features, features.reshape(-1, depth)[drawn].mean(axis=1)
 
 
-def bare_product(features: Floats, centroids: Floats, *_: Floats) -> race.Prepared:
+def bare_product(features: Floats, centroids: Floats, *_: Floats) -> timing.Prepared:
     """All scores, and nothing done with them; the output is allocated once."""
     rows, transposed = features.reshape(-1, features.shape[-1]), np.ascontiguousarray(centroids.T)
     scores = np.empty((len(rows), len(centroids)), np.float32)
     return lambda: np.dot(rows, transposed, out=scores), lambda _: {}
 
 
-def kernel(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
+def kernel(features: Floats, centroids: Floats, expected: Floats) -> timing.Prepared:
     """The kernel; the output is allocated once, as the matrix product's is."""
     from tfvlad_kernels import encode_vlad
 
@@ -122,7 +122,7 @@ def kernel(features: Floats, centroids: Floats, expected: Floats) -> race.Prepar
     return lambda: encode_vlad(features, centroids, out=vlads), error_from(expected)
 
 
-def one_hot(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
+def one_hot(features: Floats, centroids: Floats, expected: Floats) -> timing.Prepared:
     transposed, half_norms = np.ascontiguousarray(centroids.T), np.sum(centroids**2, axis=1) / 2
 
     def run() -> Floats:
@@ -134,7 +134,7 @@ def one_hot(features: Floats, centroids: Floats, expected: Floats) -> race.Prepa
     return run, error_from(expected)
 
 
-def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
+def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> timing.Prepared:
     from sklearn.metrics import pairwise_distances_argmin
 
     rows = features.reshape(-1, features.shape[2])
@@ -144,7 +144,7 @@ def scikit_learn(features: Floats, centroids: Floats, expected: Floats) -> race.
     )
 
 
-def faiss(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
+def faiss(features: Floats, centroids: Floats, expected: Floats) -> timing.Prepared:
     import faiss
 
     rows, index = features.reshape(-1, features.shape[2]), faiss.IndexFlatL2(features.shape[2])
@@ -152,7 +152,7 @@ def faiss(features: Floats, centroids: Floats, expected: Floats) -> race.Prepare
     return lambda: with_labels(features, centroids, index.search(rows, 1)[1]), error_from(expected)
 
 
-def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> race.Prepared:
+def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> timing.Prepared:
     from pyvisim.classic import VLADEmbedder
     from pyvisim.features import Lambda
     from sklearn.cluster import KMeans
@@ -168,7 +168,7 @@ def pyvisim(features: Floats, centroids: Floats, expected: Floats) -> race.Prepa
     return lambda: embedder.embed(pixels), error_from(expected)
 
 
-CONTENDERS: dict[str, race.Prepare] = {
+CONTENDERS: dict[str, timing.Prepare] = {
     PRODUCT: bare_product,
     KERNEL: kernel,
     "NumPy, one-hot": one_hot,
@@ -209,7 +209,7 @@ def normalized(sums: Floats) -> Floats:
 def time_first_calls(threads: int) -> list[FirstCall]:
     """Encodes in two new processes, one after the other, that share a cache which is empty at first."""
     calls = []
-    with tempfile.TemporaryDirectory() as folder, race.pinned(threads):
+    with tempfile.TemporaryDirectory() as folder, timing.pinned(threads):
         for cache in ("cold", "cached"):
             command = [sys.executable, "-c", FIRST_CALL]
             environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
@@ -221,7 +221,7 @@ def time_first_calls(threads: int) -> list[FirstCall]:
 def print_rows(rows: list[Row]) -> None:
     first = rows[0]
     title = f"N={first.features} D={first.depth} K={first.clusters}, batch {BATCH}, threads {first.threads}"
-    race.print_table(
+    timing.print_table(
         title,
         ("", "ms/image", "to product", "to kernel", "max error"),
         (
@@ -241,7 +241,7 @@ def print_scaling(rows: list[Row]) -> None:
     """Prints how many times faster than on one thread product and kernel are."""
     times = {(row.threads, row.features, row.depth, row.clusters, row.name): row.ms_per_image for row in rows}
     more = sorted({row.threads for row in rows} - {1})
-    race.print_table(
+    timing.print_table(
         "times faster than on one thread",
         ("N, D, K", "threads", PRODUCT, KERNEL),
         (
@@ -256,7 +256,7 @@ def print_scaling(rows: list[Row]) -> None:
 
 
 def print_first_calls(calls: list[FirstCall]) -> None:
-    race.print_table(
+    timing.print_table(
         "first call in a new process, seconds",
         ("cache, threads", "import", "call"),
         ((f"{c.cache}, {c.threads}", f"{c.import_seconds:.2f}", f"{c.call_seconds:.2f}") for c in calls),

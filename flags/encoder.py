@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from absl import flags
 
-from tfvlad.config import EncoderConfig, Precision, Preprocessing, Resize
+from tfvlad.config import EncoderConfig, Encoding, Precision, Preprocessing, Resize
 
 _DEFAULT = EncoderConfig()
 
@@ -60,11 +60,19 @@ def _define_setting(values: flags.FlagValues) -> None:
         upper_bound=10_000,  # beyond it a single image would not fit into memory
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "encoding",
+        _DEFAULT.encoding,
+        get_args(Encoding),
+        "How the layer's activations become one vector: vlad; their mean, max or gem (generalised mean of power 3) "
+        "over all cells; or fc, the network's last features before its classifier, for which --layer is left out.",
+        flag_values=values,
+    )
     flags.DEFINE_integer("clusters", _DEFAULT.clusters, "Centroids in the codebook.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
         "dim",
         _DEFAULT.dim,
-        "Dimensions left by PCA-whitening; 0 keeps the whole VLAD, unwhitened.",
+        "Dimensions left by PCA-whitening; 0 keeps the whole vector, unwhitened.",
         lower_bound=0,
         flag_values=values,
     )
@@ -129,6 +137,18 @@ def define_backbone(values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
+def define_seed(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --seed, which settles every random choice of fitting."""
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Makes the result reproducible.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,  # scikit-learn's bound
+        flag_values=values,
+    )
+
+
 def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
     """Turns the flags into settings.
 
@@ -137,6 +157,7 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
     """
     return EncoderConfig(
         layer=values.layer or None,
+        encoding=values.encoding,
         image_size=values.image_size,
         clusters=values.clusters,
         dim=values.dim or None,

@@ -1,20 +1,20 @@
-"""What a search is measured against."""
+"""Which queries, and which right answers, a search is measured against."""
 
 from __future__ import annotations
 
 from absl import flags
 
 from tfvlad.evaluation.datasets import PUBLISHED
-from tfvlad_flags.required import require
+from tfvlad_flags.paths import require
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --dataset, --queries, --ground_truth, --query_boxes and --graph_hits."""
+    """Defines the flags of `define_dataset`, of which --dataset or --queries is needed, and --graph_hits."""
     define_dataset(values)
     flags.DEFINE_integer(
         "graph_hits",
         100,
-        "Hits to take from the graph, at most a tenth of the index; the rest of a ranking is exact.",
+        "Hits to take from the graph, at most a tenth of the index; the rest of each ranking is exact.",
         lower_bound=1,
         flag_values=values,
     )
@@ -27,7 +27,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define_dataset(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --dataset, --queries, --ground_truth and --query_boxes, of which none is needed."""
+    """Defines --dataset, --queries, --ground_truth and --query_boxes; a command can do without each of them."""
     flags.DEFINE_string(
         "dataset",
         None,

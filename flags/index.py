@@ -1,4 +1,4 @@
-"""How an index's graph is built and searched: the flags of an `IndexConfig`, and of its synchronisation."""
+"""The flags of `tfvlad index`: the folders of images, how they are synchronised, and the settings of the graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integer
 
 
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --images, and --report, which does without."""
+    """Defines --images and --report; one of the two is needed."""
     flags.DEFINE_multi_string(
         "images",
         None,
@@ -32,19 +32,19 @@ def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of `index_config` and of a synchronisation."""
+    """Defines the flags that `index_config` reads, and those of a synchronisation."""
     flags.DEFINE_integer(
         "m",
         _DEFAULT.m,
-        "Links per node of the graph; of a new index.",
+        "Links per node of the graph. Of a new index.",
         lower_bound=2,
-        upper_bound=10_000,  # hnswlib's
+        upper_bound=10_000,  # hnswlib takes no more
         flag_values=values,
     )
     flags.DEFINE_integer(
         "ef_construction",
         _DEFAULT.ef_construction,
-        "Candidates kept while a node is linked; of a new index.",
+        "Candidates kept while a node is linked. Of a new index.",
         lower_bound=2,
         upper_bound=_MOST_CANDIDATES,
         flag_values=values,
@@ -52,7 +52,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer(
         "ef_search",
         _DEFAULT.ef_search,
-        "Candidates kept while searching: more find more and take longer; of a new index.",
+        "Candidates kept while searching; more of them find more and take longer. Of a new index.",
         lower_bound=2,
         upper_bound=_MOST_CANDIDATES,
         flag_values=values,
@@ -60,8 +60,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_float(
         "target_recall",
         None,
-        "Choose the smallest ef_search with which the graph finds this share of the exact 10 nearest, measured with"
-        " queries near the index's own images, and store it in the index.",
+        "Find the smallest ef_search with which the graph gives this share of the exact 10 nearest, for queries near"
+        " the index's own images, and store it in the index.",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,
@@ -69,7 +69,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_boolean(
         "allow_empty",
         False,
-        "Accept a folder that holds no image or, where the index holds some of it, is gone: they leave the index.",
+        "Accept a folder that holds no image, and one that is missing although the index holds images of it. The images"
+        " of such a folder leave the index.",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -78,7 +79,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def index_config(values: flags.FlagValues = flags.FLAGS) -> IndexConfig:
-    """Turns the flags into settings."""
+    """Turns the flags into the settings of a new index."""
     return IndexConfig(m=values.m, ef_construction=values.ef_construction, ef_search=values.ef_search)
 
 

@@ -1,4 +1,4 @@
-"""How an index is searched."""
+"""How an index is searched: the number of hits, and whether the graph is used."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def define_exact(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --exact."""
-    flags.DEFINE_boolean("exact", False, "Compare with every image, and leave the graph out.", flag_values=values)
+    flags.DEFINE_boolean("exact", False, "Compare each query with every image, without the graph.", flag_values=values)

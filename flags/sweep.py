@@ -1,4 +1,4 @@
-"""What a sweep tries, and on which images."""
+"""The flags of a sweep: which settings it tries, and on which images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from tfvlad.sweep.plan import Grid
+from tfvlad.sweep.grid import Grid
 
 _DEFAULT = Grid()
 _WHOLE = "full"  # of --dims
@@ -33,8 +33,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         values,
         "encodings",
         _DEFAULT.encodings,
-        "What to make of a layer: vlad; mean, max or gem (power 3), which pool its activations; and, of no layer, fc: "
-        "the network's last features before its classifier (vgg16 fc2, at 224 pixels only; inceptionv3 avg_pool).",
+        "Encodings to try: vlad; mean, max or gem (power 3) pooling of a layer's activations; fc, the features of no "
+        "layer but those before the network's classifier (vgg16 fc2, at 224 pixels only; inceptionv3 avg_pool).",
     )
     for name, least in (("image_sizes", 1), ("clusters", 1), ("dims", 0)):
         flags.register_validator(  # type: ignore[no-untyped-call]
@@ -76,10 +76,10 @@ def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def grid(values: flags.FlagValues = flags.FLAGS) -> Grid:
-    """Turns the flags into what is to be tried.
+    """Makes the grid of settings that the flags ask for.
 
     Raises:
-      tfvlad.ConfigError: they do not go together.
+      tfvlad.ConfigError: they do not fit together.
     """
     return Grid(
         layers=tuple(values.layers),

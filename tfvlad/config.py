@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from tfvlad.errors import ConfigError
@@ -10,6 +11,15 @@ from tfvlad.errors import ConfigError
 Resize = Literal["stretch", "fit"]
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
+
+ENCODING_NAMES: Mapping[Encoding, str] = {
+    "vlad": "VLAD",
+    "mean": "mean pooling",
+    "max": "max pooling",
+    "gem": "GeM pooling",
+    "fc": "fully connected features",
+}
 
 MAX_PIXELS = 100_000_000
 
@@ -29,14 +39,19 @@ class EncoderConfig:
         ``float16`` pay on processors that have them in hardware (AVX512-BF16, AMX, GPUs) only.
       image_size: pixels; the side of the square input (`resize="stretch"`) or its longest side (`resize="fit"`).
       resize: ``stretch`` squashes to a square, as the paper does; ``fit`` keeps the aspect ratio.
-      clusters: K, the number of centroids in the codebook (the paper: 100).
+      clusters: K, the number of centroids in the codebook of a VLAD (the paper: 100). Like the next two settings and
+        `codebook_samples`, it means nothing where `encoding` is not ``vlad``.
       intra_norm: L2-normalise each cluster's residual before the global normalisation.
       power: exponent of the signed power applied before the L2 norm; 1 leaves the values alone.
-      dim: dimensions left by PCA-whitening (the paper: 128); None keeps the full K*C VLAD, unwhitened.
+      dim: dimensions left by PCA-whitening (the paper: 128); None keeps the whole vector, such as the K*C numbers of a
+        VLAD, unwhitened.
       codebook_samples: local features that the codebook is fitted on, at most.
       whitening_samples: VLADs that the whitening is fitted on, at most.
-      max_pixels: an image file whose header announces more pixels is refused before it is decoded. Shapes no
-        descriptor.
+      max_pixels: an image file whose header announces more pixels is refused before it is decoded. It does not change
+        any descriptor.
+      encoding: how the layer's activations become one vector: ``vlad``; their ``mean``, ``max`` or ``gem`` (generalised
+        mean of power 3) over all cells; or ``fc``, the network's last features before its classifier (`layer` is then
+        left out).
     """
 
     backbone: str = "vgg16"
@@ -53,6 +68,7 @@ class EncoderConfig:
     codebook_samples: int = 200_000
     whitening_samples: int = 4096
     max_pixels: int = MAX_PIXELS
+    encoding: Encoding = "vlad"
 
     def __post_init__(self) -> None:
         for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
@@ -61,6 +77,7 @@ class EncoderConfig:
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
         _require(self.resize in get_args(Resize), "resize", " or ".join(get_args(Resize)), self)
         _require(self.precision in get_args(Precision), "precision", "one of " + ", ".join(get_args(Precision)), self)
+        _require(self.encoding in get_args(Encoding), "encoding", "one of " + ", ".join(get_args(Encoding)), self)
         modes = get_args(Preprocessing)
         _require(self.preprocessing in (None, *modes), "preprocessing", "one of " + ", ".join(modes), self)
         if self.codebook_samples < self.clusters:

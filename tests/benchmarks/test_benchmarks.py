@@ -1,4 +1,4 @@
-"""The benchmarks answer, and the race that they share is fair; the figures are theirs."""
+"""Each benchmark starts, and the timing that they share is fair."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "race")
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "timing")
 
 # Contenders are found by name in processes of their own: they need a script that can be imported there.
 TOY = """
 import dataclasses
 import time
-import race
+import timing
 
 @dataclasses.dataclass
 class Row:
@@ -39,20 +39,20 @@ def absent(seconds):
     import no_such_package
 
 if __name__ == "__main__":
-    arguments = race.parser("a toy", rounds=3).parse_args()
+    arguments = timing.parser("a toy", rounds=3).parse_args()
     contenders = {"one": sleeper, "three": three_times, "absent": absent}
-    timings, missing = race.race(contenders, [0.02], 1, arguments.rounds)
+    timings, missing = timing.compare(contenders, [0.02], 1, arguments.rounds)
     rows = [Row(n, len(t.seconds), t.ratio(timings["one"]), t.quality["factor"]) for n, t in timings.items()]
-    race.print_table("toy", ("", "runs"), ((row.name, row.runs) for row in rows))
-    race.print_missing(missing)
-    race.write_json(arguments.json, rows, missing)
+    timing.print_table("toy", ("", "runs"), ((row.name, row.runs) for row in rows))
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, rows, missing)
 """
 
 
 @pytest.fixture
-def race(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def timing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("race")
+    return importlib.import_module("timing")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -64,7 +64,7 @@ def test_help(script: str) -> None:
     assert "--json" in result.stdout
 
 
-def test_a_race(tmp_path: Path) -> None:
+def test_contenders_are_timed_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(TOY)
     command = [sys.executable, "toy.py", "--json", "toy.json", "--rounds", "5"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
@@ -85,23 +85,23 @@ def test_a_race(tmp_path: Path) -> None:
     assert three["ratio"] > 0
 
 
-def test_the_ratio_is_taken_within_rounds(race: ModuleType) -> None:
+def test_the_ratio_is_taken_within_rounds(timing: ModuleType) -> None:
     # Twice the time in each round, though the medians are both 4.
-    slow, fast = (race.Timing(np.array(seconds), np.zeros(3), 0, {}) for seconds in ([2.0, 4, 16], [1.0, 4, 8]))
+    slow, fast = (timing.Timing(np.array(seconds), np.zeros(3), 0, {}) for seconds in ([2.0, 4, 16], [1.0, 4, 8]))
     assert slow.ratio(fast) == 2
     assert slow.median == fast.median == 4
 
 
-def test_short_runs_are_repeated(race: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_runs_are_repeated(timing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
 
     def run() -> None:
         nonlocal clock
         clock += 2
 
-    monkeypatch.setattr(race.time, "perf_counter", lambda: clock)
-    monkeypatch.setattr(race.time, "process_time", lambda: clock / 2)
-    assert race._time(run, 0) == (2, 1)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock)
+    monkeypatch.setattr(timing.time, "process_time", lambda: clock / 2)
+    assert timing._time(run, 0) == (2, 1)
     assert clock == 2
-    assert race._time(run, 5) == (2, 1)  # three runs of 2 seconds fill 5
+    assert timing._time(run, 5) == (2, 1)  # three runs of 2 seconds fill 5
     assert clock == 2 + 6

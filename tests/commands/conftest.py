@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.command_results import Command, Result
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image, ImageEnhance
 
 import tfvlad

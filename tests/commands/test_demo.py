@@ -12,7 +12,8 @@ from helpers.command_results import Command, done, refusal
 
 import tfvlad
 from tfvlad.commands import demo
-from tfvlad.networks.backbones import find_layer, load_network
+from tfvlad.networks.backbones import load_network
+from tfvlad.networks.layers import find_layer
 
 WEIGHTS = {
     "online": "The weights of inceptionv3 are ImageNet's\n",

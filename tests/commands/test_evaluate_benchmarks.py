@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import published_copies
+from helpers import tiny_benchmarks
 from helpers.command_results import Command, Result, document, done, refusal
-from helpers.published_files import Trap
+from helpers.empty_benchmarks import Trap
 
 
 class Copy:
@@ -31,10 +31,10 @@ Make = Callable[[str], Copy]
 
 @pytest.fixture
 def copy(command: Command, encoder: Path, photos: Path, tmp_path: Path) -> Make:
-    """Makes the copy of a name of `published_copies`."""
+    """Makes the copy of a name of `tiny_benchmarks`."""
 
     def make(name: str) -> Copy:
-        folder: Path = getattr(published_copies, name)(tmp_path / name, sorted(photos.iterdir()))
+        folder: Path = getattr(tiny_benchmarks, name)(tmp_path / name, sorted(photos.iterdir()))
         return Copy(command, encoder, folder)
 
     return make

@@ -49,6 +49,16 @@ def test_without_whitening_the_whole_vlad_is_left(
     assert tfvlad.Encoder.load(tmp_path / "e").whitening is None
 
 
+def test_another_encoding_is_chosen_by_a_flag(
+    command: Command, photos: Path, fit_flags: list[str], tmp_path: Path
+) -> None:
+    line = ["fit", *fit_flags, "--images", photos, "--encoder", tmp_path / "e", "--dim=3"]
+    out = done(command(*line, "--encoding=gem"))
+    assert ", 64 px, GeM pooling, 3 dimensions, fitted on 8 images" in out
+    assert tfvlad.Encoder.load(tmp_path / "e").config.encoding == "gem"
+    assert "--encoding=fisher: must be vlad or mean or max or gem or fc" in refusal(command(*line, "--encoding=fisher"))
+
+
 def test_a_seed_reproduces_the_fingerprint_and_a_new_fit_replaces_the_old_one(
     command: Command, photos: Path, fit_flags: list[str], tmp_path: Path, encoder: Path
 ) -> None:
@@ -95,7 +105,7 @@ def test_dim_is_held_against_the_images_that_can_be_used(
     command: Command, broken: Path, fit_flags: list[str], tmp_path: Path
 ) -> None:
     said = refusal(command("fit", *fit_flags, "--images", broken, "--encoder", tmp_path / "e", "--dim=5"))
-    assert "dim=5 is too large: 5 images and VLADs of 32 dimensions give 4 at most" in said
+    assert "dim=5 is too large: 5 images and vectors of 32 dimensions give 4 at most" in said
     assert not (tmp_path / "e").exists()
 
 

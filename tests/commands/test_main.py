@@ -31,12 +31,12 @@ def replaced(body: str) -> list[str]:
     """The command line of `tfvlad layers`, with another body in place of the command's own."""
     code = f"""
 import os, sys, time
-from tfvlad.commands import layers, main
+from tfvlad.commands import _main, layers
 def run(values, operands):
     {body}
 layers.run = run
 sys.argv = ["tfvlad", "layers"]
-main.main()
+_main.main()
 """
     return [sys.executable, "-c", code]
 

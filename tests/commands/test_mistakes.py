@@ -13,7 +13,7 @@ import keras
 import pytest
 from helpers.command_results import Command, refusal
 
-from tfvlad.commands._mistakes import system_error
+from tfvlad.commands._messages import system_error
 
 FIT = (
     "fit --images {photos} --encoder {new} --backbone {network} --layer second --preprocessing tf --image_size 64 "
@@ -154,7 +154,7 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("layers --backbone=resnet", "backbone must be vgg16, inceptionv3 or the path of a .keras file"),
         ("layers --backbone={bad}/nowhere.keras", "no such file"),
         # What the images cannot give.
-        (f"{FIT} --dim=8", "dim=8 is too large: 8 images and VLADs of 32 dimensions give 7 at most"),
+        (f"{FIT} --dim=8", "dim=8 is too large: 8 images and vectors of 32 dimensions give 7 at most"),
         (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 512 local features; give more images"),
         (
             f"{FIT} --backbone={{bad}}/wide.keras --layer=wide --image_size=8",

@@ -11,13 +11,15 @@ from helpers.command_results import Command, document, done, refusal
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
-from helpers import published_copies, serving
+from helpers import model_servers, tiny_benchmarks
 from helpers.exports import ExportWith
 
 
 @pytest.fixture(scope="module", params=["grpc", "rest"])
 def url(request: pytest.FixtureRequest, export_with: ExportWith) -> Iterator[str]:
-    with getattr(serving, f"{request.param}_server")(serving.Model(export_with("stretch").signatures)) as address:
+    with getattr(model_servers, f"{request.param}_server")(
+        model_servers.Model(export_with("stretch").signatures)
+    ) as address:
         yield address
 
 
@@ -49,7 +51,7 @@ def test_an_index_made_here_is_searched_with_the_same_encoder_served(
 
 
 def test_the_box_of_a_query_is_cut_out_here(command: Command, url: str, photos: Path, tmp_path: Path) -> None:
-    oxford = published_copies.oxford(tmp_path / "oxford", sorted(photos.iterdir()))
+    oxford = tiny_benchmarks.oxford(tmp_path / "oxford", sorted(photos.iterdir()))
     index = tmp_path / "index"
     done(command("index", "--images", oxford, "--index", index, "--encoder", url))
     line = ["evaluate", "--index", index, "--encoder", url, "--dataset", f"oxford5k:{oxford}", "--format=json"]

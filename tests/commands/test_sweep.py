@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
-from tfvlad.sweep.output import claimed
+from tfvlad.sweep.output_folder import claimed
 
 WRITTEN = {"tfvlad-sweep.txt", "cells", "writer.lock", "results.csv", "results.json", "report.html"}
 
@@ -89,6 +90,33 @@ def test_the_best_encoder_again(
     assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
 
 
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network with maps, and with fully connected features before its last layer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((48, 48, 3))
+    maps = keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="maps")(inputs)
+    hidden = keras.layers.Dense(16, name="hidden")(keras.layers.Flatten()(maps))
+    path = tmp_path_factory.mktemp("classifier") / "classifier.keras"
+    keras.Model(inputs, keras.layers.Dense(3, name="classes")(hidden)).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(("encoding", "dim"), [("mean", "4"), ("max", "full"), ("gem", "full"), ("fc", "full")])
+def test_the_best_encoder_again_whatever_its_encoding(
+    command: Command, photos: Path, queries: Path, classifier: str, tmp_path: Path, encoding: str, dim: str
+) -> None:
+    out, encoder, index = (tmp_path / name for name in ("out", "encoder", "index"))
+    line = ["sweep", f"--backbone={classifier}", "--preprocessing=tf", "--layers=maps", "--image_sizes=48"]
+    line += [f"--dims={dim}", f"--encodings={encoding}", "--format=json"]
+    study = document(command(*line, "--images", photos, "--queries", queries, "--output", out))
+    done(command("fit", f"--flagfile={out}/best.flags", "--encoder", encoder))
+    done(command("index", "--images", photos, "--encoder", encoder, "--index", index))
+    measured = document(command("evaluate", "--index", index, "--queries", queries, "--exact", "--format=json"))
+    best = study["settings"][0]["protocols"]["all"]
+    assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
+
+
 def test_a_killed_sweep_goes_on_and_gives_the_same(
     command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
 ) -> None:
@@ -96,14 +124,14 @@ def test_a_killed_sweep_goes_on_and_gives_the_same(
     code = f"""
 import os, signal
 from tfvlad.commands._main import run
-from tfvlad.sweep import size
-judge_dims, seen = size.judge_dims, []
+from tfvlad.sweep import _one_size
+judge_dims, seen = _one_size.judge_dims, []
 def judge(*arguments):
     seen.append(0)
     if len(seen) == 6:  # the second at the second size
         os.kill(os.getpid(), signal.SIGKILL)
     return judge_dims(*arguments)
-size.judge_dims = judge
+_one_size.judge_dims = judge
 run({[*line, f"--output={tmp_path}/killed"]!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=300)
@@ -127,7 +155,7 @@ def test_without_queries_images_are_to_find_themselves(
     line = [*tried, "--images", photos, "--output", out, "--proxy_queries=5", "--encodings=mean", "--format=json"]
     study = document(command(*line))
     assert (study["proxy"], study["queries"], study["database"]) == (True, 5, 8)
-    assert names(out) == WRITTEN | {"queries"}  # no VLAD, no flagfile
+    assert names(out) == WRITTEN | {"best.flags", "queries"}
     assert len(names(out / "queries")) == 5
     assert "This is a proxy" in (out / "report.html").read_text(encoding="utf-8")
     assert document(command(*line)) == study

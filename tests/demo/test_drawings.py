@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfvlad.demo.camera import FRAME_SIZE, homography, outline, photograph
 from tfvlad.demo.covers import COVER_SIZE, draw_cover
-from tfvlad.demo.dataset import DrawnDataset, draw_dataset
+from tfvlad.demo.drawn_dataset import DrawnDataset, draw_dataset
 from tfvlad.demo.motifs import HEIGHT, MOTIFS, WIDTH, Motif, Palette, mix, star
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, plain_folder
@@ -150,5 +150,5 @@ def test_star_with_two_tips() -> None:
 
 
 def test_drawing_and_reporting_do_not_load_tensorflow() -> None:
-    code = "import sys, tfvlad.demo, tfvlad.reports.results; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, tfvlad.demo, tfvlad.reports.results_page; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -79,10 +79,11 @@ def test_python_code_runs(page: Path, workplace: Path) -> None:
             exec(compile(block, page.name, "exec"), {})
     lines = printed.getvalue().splitlines()
     if page.name == "photographs.md":
-        recall, *hits = lines
+        recall, *hits, metrics = lines
         assert float(recall) == 1
         assert len(hits) == 3
         assert hits[0].endswith(str(Path("photos", "11.jpg")))
+        assert len(metrics.split()) == 2
     elif page.name == "python.md":
         # Ranks 1 and 3 of the junk-free ranking: AP = ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2 = 19/24.
         (metrics,) = lines

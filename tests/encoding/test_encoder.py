@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad
@@ -218,7 +218,7 @@ def test_newer_formats_and_what_is_no_encoder_are_refused(saved: Path, tmp_path:
     with pytest.raises(ArtifactError, match=r"nowhere: not an encoder folder"):
         tfvlad.Encoder.load(tmp_path / "nowhere")
     rewrite(saved, format=99)
-    with pytest.raises(ArtifactError, match=r"e: format 99 is newer than this tfvlad reads \(1\)"):
+    with pytest.raises(ArtifactError, match=r"e: format 99 is newer than this tfvlad reads \(2\)"):
         tfvlad.Encoder.load(saved)
     (saved / "encoder.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"encoder.json: damaged"):

@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad
-from tfvlad.encoding.engines import GraphEngine
+from tfvlad.encoding._engines import GraphEngine
 from tfvlad.encoding.throughput import measure
 from tfvlad.errors import ConfigError, ImageError
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 
 import tfvlad
 from tfvlad.errors import ConfigError, TfvladError
@@ -146,7 +146,7 @@ def test_variances_that_cannot_be(encoder: Path) -> None:
     [
         ("[" * 100_000, "damaged"),
         ('{"format": ' + "1" * 5000 + "}", "damaged"),
-        ('{"format": 2}', "format 2 is newer than this tfvlad reads (1); update tfvlad"),
+        ('{"format": 3}', "format 3 is newer than this tfvlad reads (2); update tfvlad"),
         ('{"format": true}', "it has no format number"),
         ('{"format": 1}', "fingerprint is missing"),
         ("\x00", "damaged"),

@@ -101,7 +101,7 @@ def test_a_seed_makes_it_reproducible(randomised: None) -> None:
 
 
 def test_the_largest_possible_dim_is_named(vlads: np.ndarray) -> None:
-    with pytest.raises(ConfigError, match="dim=128 is too large: 60 images and VLADs of 40 dimensions give 40 at"):
+    with pytest.raises(ConfigError, match="dim=128 is too large: 60 images and vectors of 40 dimensions give 40 at"):
         check_dim(128, 60, 40)
     with pytest.raises(ConfigError, match="give 9 at most"):
         fit_whitening(vlads[:10], 10, seed=0)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 import tfvlad
 from tfvlad.commands._main import COMMANDS
-from tfvlad_flags import artifacts, encoder, evaluation, fitting, images, index, output, search
+from tfvlad_flags import encoder, evaluation, index, paths, search
 
 # The flags that programs rely on, and whatever else there is.
 FLAGS = {
     "fit": {
         "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
-        "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels", "seed",
+        "encoding", "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels",
+        "seed",
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
@@ -88,6 +89,7 @@ configs = st.builds(
     codebook_samples=st.integers(1000, 10**9),
     whitening_samples=st.integers(2, 10**6),
     max_pixels=st.integers(1, 10**12),
+    encoding=st.sampled_from(["vlad", "mean", "max", "gem", "fc"]),
 )
 
 
@@ -136,9 +138,9 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         (index.define, "--ef_search=0"),
         (search.define, "--k=0"),
         (search.define, "--k=ten"),
-        (fitting.define, "--seed=-1"),
-        (fitting.define, "--seed=4294967296"),
-        (output.define_format, "--format=xml"),
+        (encoder.define_seed, "--seed=-1"),
+        (encoder.define_seed, "--seed=4294967296"),
+        (paths.define_format, "--format=xml"),
     ],
 )
 def test_bounds_and_choices_are_those_of_the_flag(define: Callable[[flags.FlagValues], object], argument: str) -> None:
@@ -147,18 +149,18 @@ def test_bounds_and_choices_are_those_of_the_flag(define: Callable[[flags.FlagVa
 
 
 def test_images_may_be_repeated_and_are_needed() -> None:
-    assert parsed(images.define, "--images=a", "--images", "b c").images == ["a", "b c"]
+    assert parsed(paths.define_images, "--images=a", "--images", "b c").images == ["a", "b c"]
     for arguments in ([], ["--images="], ["--images=a", "--images="]):
         with pytest.raises(flags.IllegalFlagValueError, match="--images is needed"):
-            parsed(images.define, *arguments)
+            parsed(paths.define_images, *arguments)
 
 
 def test_an_encoder_is_needed_where_the_command_cannot_do_without() -> None:
     with pytest.raises(flags.IllegalFlagValueError, match="--encoder is needed"):
-        parsed(artifacts.define_encoder)
-    assert parsed(lambda values: artifacts.define_encoder(values, required=False)).encoder is None
+        parsed(paths.define_encoder)
+    assert parsed(lambda values: paths.define_encoder(values, required=False)).encoder is None
     with pytest.raises(flags.IllegalFlagValueError, match="--index is needed"):
-        parsed(artifacts.define_index, "--index=")
+        parsed(paths.define_index, "--index=")
 
 
 def test_queries_are_a_folder_or_a_data_set() -> None:
@@ -172,4 +174,4 @@ def test_search_is_for_ten_hits_through_the_graph() -> None:
     values = parsed(search.define)
     assert (values.k, values.exact) == (10, False)
     assert parsed(search.define, "--exact").exact
-    assert parsed(output.define_format).format == "table"
+    assert parsed(paths.define_format).format == "table"

@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["tfvlad"]):
 import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from helpers.hostile import KINDS, damage, whole_images
+from helpers.damaged_images import KINDS, damage, whole_images
 
 WHOLE = list(whole_images().values())
 LOADER = ImageLoader(64, "fit", "none", max_pixels=4_000_000)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile import KINDS, damage, whole_images
+from helpers.damaged_images import KINDS, damage, whole_images
 
 MUTATIONS = 2000
 
@@ -57,7 +57,7 @@ def encode_mutants(network: str, photographs: list[str]) -> None:
 
 
 def test_every_mutation_ends_as_a_descriptor_or_as_one_failure(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    from helpers.networks import save_tiny_network
+    from helpers.tiny_networks import save_tiny_network
 
     network = save_tiny_network(tmp_path / "tiny.keras")
     try:

@@ -22,7 +22,7 @@ import tfvlad
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 
 
 def main() -> None:

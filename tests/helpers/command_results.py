@@ -1,4 +1,4 @@
-"""What the tests of the commands look at: exit status, standard output, standard error."""
+"""The results of commands (exit status, standard output, standard error), and what tests expect of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ REASONS = {
 
 
 class Result(NamedTuple):
+    """How a command ended, and what it printed."""
+
     status: int
     out: str
     err: str
@@ -25,7 +27,7 @@ Command = Callable[..., Result]
 
 
 def refusal(result: Result) -> str:
-    """The only line of a command that was refused."""
+    """Returns the only line that a refused command printed; fails where it printed anything else."""
     assert result.status == 2, result
     assert result.out == ""
     assert result.err.count("\n") == 1, result.err
@@ -34,13 +36,13 @@ def refusal(result: Result) -> str:
 
 
 def done(result: Result) -> str:
-    """Standard output of a command that had nothing to complain of."""
+    """Returns the standard output of a command that succeeded without a word on standard error."""
     assert (result.status, result.err) == (0, ""), result
     return result.out
 
 
 def document(result: Result, status: int = 0) -> Any:
-    """The one JSON document on standard output, in JSON's own terms: no NaN."""
+    """Parses the one JSON document on standard output; fails on NaN, which is not JSON."""
     assert result.status == status, result
 
     def refuse(constant: str) -> None:
@@ -50,7 +52,7 @@ def document(result: Result, status: int = 0) -> Any:
 
 
 def assert_listed(result: Result, *broken: Path) -> None:
-    """Exactly these broken files are on standard error, each once, with its reason."""
+    """Checks that standard error lists exactly these broken files, each once, with its reason."""
     assert result.status == 1, result
     head, *lines = result.err.splitlines()
     assert head == f"{len(broken)} of the images could not be used:"

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image
 
 import tfvlad
@@ -23,13 +23,14 @@ SIDE = 64  # pixels
 
 @dataclasses.dataclass
 class Exported:
-    """An encoder and what `saved_model` made of it."""
+    """An encoder, and the model that `saved_model` exported it to."""
 
     encoder: tfvlad.Encoder
     path: Path
     signatures: Any
 
     def describe(self, *images: bytes) -> tuple[np.ndarray, list[bool]]:
+        """Asks the exported model for the descriptors of encoded images, and whether each is valid."""
         told = self.signatures["serving_default"](image_bytes=tf.constant(images, tf.string, (len(images),)))
         return told["descriptor"].numpy(), told["valid"].numpy().tolist()
 
@@ -38,14 +39,14 @@ ExportWith = Callable[[str], Exported]
 
 
 def drawn_photographs() -> list[Image.Image]:
-    """Twelve of coloured blots, each of another height."""
+    """Draws twelve images of coloured blots, each of another height."""
     generator = np.random.default_rng(0)
     blots = [Image.fromarray(generator.integers(0, 255, (6, 8, 3), np.uint8)) for _ in range(12)]
     return [blot.resize((150, 90 + 5 * n), Image.Resampling.BICUBIC) for n, blot in enumerate(blots)]
 
 
 def make_exports(folder: Path) -> ExportWith:
-    """Gives the export with each way of resizing; ``fit`` has a layer that small images have no cell of."""
+    """Returns a function from a way of resizing to its export; the layer of ``fit`` has no cell in small images."""
     photographs = [np.asarray(photograph) for photograph in drawn_photographs()]
 
     @functools.cache
@@ -65,7 +66,7 @@ def make_exports(folder: Path) -> ExportWith:
 
 
 def _save_window(path: Path) -> str:
-    """One convolution whose window, 9 high and 5 wide, must fit into the image."""
+    """Saves a network of one convolution whose window, 9 high and 5 wide, must fit into the image."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3))
     keras.Model(inputs, keras.layers.Conv2D(8, (9, 5), strides=4, name="second")(inputs)).save(path)
@@ -73,6 +74,7 @@ def _save_window(path: Path) -> str:
 
 
 def png(image: Image.Image) -> bytes:
+    """Encodes an image as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""An encoder without a network: the descriptor of a file is drawn with its bytes' SHA-256 as seed."""
+"""An encoder without a network: a file's descriptor is random, with the SHA-256 of its bytes as the seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ LOOK_AHEAD = 3
 
 
 class FakeEncoder:
-    """Bytes that start with ``bad`` are no image; bytes that start with ``nan`` get a broken descriptor.
+    """A stand-in for an encoder, for tests that need no real descriptors.
+
+    Bytes that start with ``bad`` are not an image; bytes that start with ``nan`` get a descriptor of NaN.
 
     Attributes:
       encoded: the contents that were encoded, in order.
@@ -65,6 +67,7 @@ class FakeEncoder:
                     yield self.describe(content)
 
     def describe(self, content: bytes) -> NDArray[np.float32]:
+        """Returns the (dim,) float32 descriptor of a file with this content."""
         if content.startswith(b"nan"):
             return np.full(self.dim, np.nan, np.float32)
         seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
@@ -73,6 +76,6 @@ class FakeEncoder:
 
 
 def unit_vectors(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
-    """(n, dim) random directions."""
+    """Returns (n, dim) float32 random unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(n, dim))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -6,10 +6,10 @@ import random
 
 import numpy as np
 import tensorflow as tf
-from helpers.hostile import KINDS, damage, whole_images
+from helpers.damaged_images import KINDS, damage, whole_images
 
 from tfvlad.errors import ImageError
-from tfvlad.images.fallible import attempt
+from tfvlad.images._decoding import attempt
 from tfvlad.images.loading import ImageLoader
 
 

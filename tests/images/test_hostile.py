@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile import (
+from helpers.damaged_images import (
     bmp,
     encoded,
     gif,
@@ -26,8 +26,8 @@ from helpers.hostile import (
 from PIL import Image
 
 from tfvlad.errors import ImageError
-from tfvlad.images import loading as images
-from tfvlad.images.headers import MOST_BLOCKS
+from tfvlad.images import listing
+from tfvlad.images._headers import MOST_BLOCKS
 from tfvlad.images.loading import ImageLoader
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert reason("/dev/zero") == "is not a regular file"
     (tmp_path / "link.jpg").symlink_to("link.jpg")
     assert "symbolic links" in reason(tmp_path / "link.jpg")
-    monkeypatch.setattr(images, "LARGEST_FILE", 99)
+    monkeypatch.setattr(listing, "LARGEST_FILE", 99)
     (tmp_path / "large.jpg").write_bytes(bytes(100))
     assert reason(tmp_path / "large.jpg") == "100 bytes are more than an image file may have (99)"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -243,3 +244,54 @@ def test_an_interrupted_catching_up_starts_anew(catalog: Catalog, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             labels(cache)
     assert labels(cache) == list(range(2, 26))
+
+
+def test_any_backend_will_do(catalog: Catalog) -> None:
+    """A graph that is no graph: it keeps vectors by their labels, and compares with all of them."""
+
+    class Table:
+        def __init__(self, vectors: dict[int, np.ndarray]) -> None:
+            self.ef_search, self.dead = 1, 0
+            self._vectors = vectors
+
+        def __len__(self) -> int:
+            return len(self._vectors)
+
+        def add(self, labels: np.ndarray, vectors: np.ndarray, total: int = 0) -> None:
+            self._vectors |= dict(zip(labels.tolist(), vectors, strict=True))
+
+        def remove(self, labels: np.ndarray) -> None:
+            for label in labels.tolist():
+                del self._vectors[label]
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            cosines = queries @ np.stack(list(self._vectors.values())).T
+            best = np.argsort(-cosines, axis=1)[:, :k]
+            return np.take_along_axis(cosines, best, axis=1), np.array(list(self._vectors))[best]
+
+        def save(self, path: str) -> str:
+            np.savez(path + ".npz", **{str(label): vector for label, vector in self._vectors.items()})
+            os.replace(path + ".npz", path)
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    class Tables:
+        file_name = "table.npz"
+        made = loaded = 0
+
+        def make(self, dim: int, config: IndexConfig, capacity: int) -> Table:
+            self.made += 1
+            return Table({})
+
+        def load(self, path: str, dim: int, config: IndexConfig, dead: int) -> Table:
+            self.loaded += 1
+            with np.load(path) as arrays:
+                return Table({int(label): arrays[label] for label in arrays})
+
+    tables = Tables()
+    add(catalog, range(20))
+    GraphCache(catalog, tables).save()
+    add(catalog, range(20, 22))
+    remove(catalog, [3])
+    assert labels(GraphCache(catalog, tables)) == [1, 2, *range(4, 23)]
+    assert (tables.made, tables.loaded) == (1, 1)
+    assert os.path.exists(os.path.join(catalog.folder, "table.npz"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfvlad.commands._main import run
-from tfvlad.demo.dataset import draw_dataset
+from tfvlad.demo.drawn_dataset import draw_dataset
 
 
 @pytest.mark.parametrize(("backbone", "layer"), [("vgg16", "conv2_2"), ("inceptionv3", "inception_3a")])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from helpers import image_kinds
+from helpers import image_formats
 from PIL import Image
 
 import tfvlad
@@ -23,7 +23,7 @@ def test_bytes_give_what_the_file_gives(data_dir: Path, resize: str, tmp_path: P
     )  # fmt: skip
     encoder = tfvlad.Encoder.fit(image_paths(data_dir / "smvs_dvd" / "Reference")[:20], config)
     served = tf.saved_model.load(saved_model(encoder, tmp_path / "covers")).signatures["serving_default"]
-    for kind, save in image_kinds.KINDS.items():
+    for kind, save in image_formats.KINDS.items():
         paths = [tmp_path / f"{kind} {number}" for number in range(len(photographs))]
         for path, photograph in zip(paths, photographs, strict=True):
             with Image.open(photograph) as picture:

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers.hostile import KINDS, damage
+from helpers.damaged_images import KINDS, damage
 
 from tfvlad.errors import ArtifactError
 from tfvlad.matching.local_features import MOST_CELLS, MOST_DIMENSIONS, LocalFeatures

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.evaluation.pages import Curve, EvaluationPage, JudgedQuery
-from tfvlad.evaluation.results import ResultHit, ResultRow
-from tfvlad.reports.evaluation import write_evaluation
-from tfvlad.reports.results import QUERY_SIDE
-from tfvlad.reports.thumbnails import thumbnail
+from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.evaluation.summary import Curve, EvaluationPage, JudgedQuery
+from tfvlad.reports._page import thumbnail
+from tfvlad.reports.evaluation_page import write_evaluation_page
+from tfvlad.reports.results_page import QUERY_SIDE
 
 FALLING = Curve("medium, exact", np.array([0, 0.5, 1]), np.array([1.0, 0.5, 0.0]))
 RISING = Curve("medium, exact", np.array([1.0, 10, 100]), np.array([0.5, 1, 1]))
@@ -31,7 +31,7 @@ def photograph(tmp_path: Path) -> str:
 def written(tmp_path: Path, title: str = "Evaluation", **parts: list[JudgedQuery]) -> str:
     curves = [FALLING, FALLING._replace(name="medium, graph", dashed=True), FALLING._replace(name="hard, exact")]
     queries = {"worst": [], "best": []} | parts
-    write_evaluation(
+    write_evaluation_page(
         tmp_path / "page.html",
         EvaluationPage(title, ["a note"], ["metric", "exact"], [["mAP", "0.5000"]], [RISING], curves, **queries),
     )
@@ -49,7 +49,7 @@ def test_a_curve_runs_over_the_chart(tmp_path: Path) -> None:
 
 
 def test_queries_are_numbered_through_and_cut_to_their_boxes(tmp_path: Path, photograph: str) -> None:
-    row = ResultRow(photograph, [ResultHit(photograph, 0.9, True)], (200, 0, 400, 300))
+    row = QueryResult(photograph, [ResultHit(photograph, 0.9, True)], (200, 0, 400, 300))
     worst, best = JudgedQuery(row, "AP 0.1", "found late", FALLING), JudgedQuery(row, "AP 0.9", "found early", None)
     page = written(tmp_path, worst=[worst], best=[best])
     assert re.findall(r"<small>Query (\d)</small>", page) == ["1", "2"]
@@ -63,7 +63,7 @@ def test_queries_are_numbered_through_and_cut_to_their_boxes(tmp_path: Path, pho
 
 def test_everything_is_escaped_and_nothing_comes_from_outside(tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)>{{ 7 * 7 }}"
-    row = ResultRow(name, [ResultHit(name, 0.5)])
+    row = QueryResult(name, [ResultHit(name, 0.5)])
     page = written(tmp_path, title=name, worst=[JudgedQuery(row, name, name, FALLING._replace(name=f'"{name}'))])
     assert "<img" not in page
     assert 'aria-label="&#34;&lt;img' in page

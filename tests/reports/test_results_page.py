@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.evaluation.results import ResultHit, ResultRow
-from tfvlad.reports import page
-from tfvlad.reports.results import HIT_SIDE, QUERY_SIDE, write_results
-from tfvlad.reports.thumbnails import thumbnail
+from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.reports import _page
+from tfvlad.reports._page import thumbnail
+from tfvlad.reports.results_page import HIT_SIDE, QUERY_SIDE, write_results_page
 
 Element = tuple[str, dict[str, str | None]]
 
@@ -58,14 +58,14 @@ def photos(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def write(tmp_path: Path, *rows: ResultRow, **settings: object) -> Page:
-    write_results(tmp_path / "page.html", rows, **settings)  # type: ignore[arg-type]
+def write(tmp_path: Path, *rows: QueryResult, **settings: object) -> Page:
+    write_results_page(tmp_path / "page.html", rows, **settings)  # type: ignore[arg-type]
     return Page(tmp_path / "page.html")
 
 
 def test_a_row_per_query_and_a_tile_per_hit_in_order(tmp_path: Path, photos: list[str]) -> None:
-    first = ResultRow(photos[0], [ResultHit(photos[1], 0.98765), ResultHit(photos[2], 0.5)])
-    page = write(tmp_path, first, ResultRow(photos[3], [ResultHit(photos[4], -0.25)]))
+    first = QueryResult(photos[0], [ResultHit(photos[1], 0.98765), ResultHit(photos[2], 0.5)])
+    page = write(tmp_path, first, QueryResult(photos[3], [ResultHit(photos[4], -0.25)]))
     assert len(page.of_class("query")) == 2
     assert len(page.of_class("hit")) == 3
     assert [image["alt"] for image in page.images()] == [
@@ -85,20 +85,20 @@ def test_a_row_per_query_and_a_tile_per_hit_in_order(tmp_path: Path, photos: lis
 
 def test_right_hits_are_framed_and_marked_in_words(tmp_path: Path, photos: list[str]) -> None:
     hits = [ResultHit(photos[1], 0.9, False), ResultHit(photos[2], 0.8, True), ResultHit(photos[3], 0.7, False)]
-    page = write(tmp_path, ResultRow(photos[0], hits))
+    page = write(tmp_path, QueryResult(photos[0], hits))
     assert ["right" in (attributes["class"] or "") for _, attributes in page.of_class("hit")] == [False, True, False]
     assert len(page.of_class("mark")) == 1
     assert "✓ first right hit at rank\N{NO-BREAK SPACE}2" in page.text
 
 
 def test_a_query_without_a_right_hit_says_so(tmp_path: Path, photos: list[str]) -> None:
-    page = write(tmp_path, ResultRow(photos[0], [ResultHit(photos[1], 0.9, False), ResultHit(photos[2], 0.8, False)]))
+    page = write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9, False), ResultHit(photos[2], 0.8, False)]))
     assert "✗ no right hit among these 2" in page.text
     assert not page.of_class("mark")
 
 
 def test_nothing_is_called_right_or_wrong_without_ground_truth(tmp_path: Path, photos: list[str]) -> None:
-    page = write(tmp_path, ResultRow(photos[0], [ResultHit(photos[1], 0.9)]), ResultRow(photos[2], []))
+    page = write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9)]), QueryResult(photos[2], []))
     assert not page.of_class("mark")
     assert not page.of_class("verdict")
     assert "No hits." in page.text
@@ -107,7 +107,7 @@ def test_nothing_is_called_right_or_wrong_without_ground_truth(tmp_path: Path, p
 def test_title_notes_and_metrics_come_first(tmp_path: Path, photos: list[str]) -> None:
     page = write(
         tmp_path,
-        ResultRow(photos[0], []),
+        QueryResult(photos[0], []),
         title="Covers & <photographs>",
         notes=["one note", "another"],
         metrics={"queries": 60, "mAP": 0.84175, "layer": "fire8"},
@@ -122,7 +122,7 @@ def test_title_notes_and_metrics_come_first(tmp_path: Path, photos: list[str]) -
 def test_file_names_are_text(tmp_path: Path, name: str) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / name)
     path = str(tmp_path / name)
-    page = write(tmp_path, ResultRow(path, [ResultHit(path, 1.0)]))
+    page = write(tmp_path, QueryResult(path, [ResultHit(path, 1.0)]))
     assert page.text.count(name) == 2
     assert [image["alt"] for image in page.images()] == [f"Query: {name}", f"Hit 1: {name}"]
     assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
@@ -131,7 +131,7 @@ def test_file_names_are_text(tmp_path: Path, name: str) -> None:
 def test_a_name_that_is_not_utf8_is_shown_with_a_question_mark(tmp_path: Path) -> None:
     path = os.path.join(str(tmp_path), os.fsdecode(b"caf\xe9.png"))
     Image.new("RGB", (8, 8)).save(path)
-    page = write(tmp_path, ResultRow(path, []))
+    page = write(tmp_path, QueryResult(path, []))
     assert len(page.images()) == 1
     assert "caf?.png" in page.text
 
@@ -141,13 +141,13 @@ def test_missing_and_broken_files_get_a_tile_that_says_so(tmp_path: Path, photos
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("no image")
     bad = [str(tmp_path / name) for name in ("gone.jpg", "cut.png", "text.jpg", ".")]
-    page = write(tmp_path, ResultRow(photos[0], [ResultHit(path, 0.5) for path in [*bad, "nul\0.jpg"]]))
+    page = write(tmp_path, QueryResult(photos[0], [ResultHit(path, 0.5) for path in [*bad, "nul\0.jpg"]]))
     assert len(page.images()) == 1
     assert page.text.count("not readable") == 5
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path, photos: list[str]) -> None:
-    page = write(tmp_path, ResultRow(photos[0], [ResultHit(photos[1], 0.9, True)]), metrics={"mAP": 1.0})
+    page = write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9, True)]), metrics={"mAP": 1.0})
     addresses = [
         value for _, attributes in page.elements for name in ("src", "href") if (value := attributes.get(name))
     ]
@@ -158,7 +158,7 @@ def test_the_page_needs_nothing_else(tmp_path: Path, photos: list[str]) -> None:
 
 
 def test_thumbnails_are_reduced_and_keep_their_shape(tmp_path: Path, photos: list[str]) -> None:
-    page = write(tmp_path, ResultRow(photos[0], [ResultHit(photos[1], 0.9)]))
+    page = write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9)]))
     for image, side in zip(page.images(), (QUERY_SIDE, HIT_SIDE), strict=True):
         size = decode(image["src"] or "").size
         assert size == (side, side * 3 // 4) == (int(image["width"] or 0), int(image["height"] or 0))
@@ -166,33 +166,33 @@ def test_thumbnails_are_reduced_and_keep_their_shape(tmp_path: Path, photos: lis
 
 def test_each_file_is_encoded_once(tmp_path: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[tuple[str, int]] = []
-    monkeypatch.setattr(page, "thumbnail", lambda path, side, box: encoded.append((path, side)))
+    monkeypatch.setattr(_page, "thumbnail", lambda path, side, box: encoded.append((path, side)))
     hits = [ResultHit(path, 0.5) for path in photos]
-    write(tmp_path, *(ResultRow(query, hits) for query in photos))
+    write(tmp_path, *(QueryResult(query, hits) for query in photos))
     assert sorted(encoded) == sorted((path, side) for path in photos for side in (HIT_SIDE, QUERY_SIDE))
 
 
 def test_rows_are_written_as_they_come(tmp_path: Path, photos: list[str]) -> None:
     sizes = []
 
-    def rows() -> Iterator[ResultRow]:
+    def rows() -> Iterator[QueryResult]:
         for _ in range(30):
             (partial,) = tmp_path.glob(".page.html.*")
             sizes.append(partial.stat().st_size)
-            yield ResultRow(photos[0], [ResultHit(path, 0.5) for path in photos])
+            yield QueryResult(photos[0], [ResultHit(path, 0.5) for path in photos])
 
-    write_results(tmp_path / "page.html", rows())
+    write_results_page(tmp_path / "page.html", rows())
     assert 0 < sizes[15] < sizes[29]
 
 
 def test_a_failure_leaves_the_earlier_page_and_nothing_else(tmp_path: Path) -> None:
-    def rows() -> Iterator[ResultRow]:
-        yield ResultRow("a.jpg", [])
+    def rows() -> Iterator[QueryResult]:
+        yield QueryResult("a.jpg", [])
         raise RuntimeError("search failed")
 
     (tmp_path / "page.html").write_text("earlier")
     with pytest.raises(RuntimeError, match="search failed"):
-        write_results(tmp_path / "page.html", rows())
+        write_results_page(tmp_path / "page.html", rows())
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert (tmp_path / "page.html").read_text() == "earlier"
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.made_study import NAN, cell, grid, impossible, study
+from helpers.made_up_studies import NAN, cell, grid, impossible, study
 from PIL import Image
 
 from tfvlad.reports.sweep import write_report
-from tfvlad.sweep.results import Setting, Study
+from tfvlad.sweep.grid import Setting
+from tfvlad.sweep.study import Study
 
 VLAD = Setting(224, "conv4", "vlad", 100, 0)
 SHORT = dataclasses.replace(VLAD, dim=128)

@@ -19,7 +19,7 @@ from tfvlad.serving import load_encoder
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
-from helpers import serving
+from helpers import model_servers
 
 from tfvlad.serving.client import RemoteEncoder
 
@@ -40,12 +40,12 @@ def encoder(export_with: ExportWith) -> tfvlad.Encoder:
 
 
 @pytest.fixture(scope="module")
-def loaded(export_with: ExportWith) -> serving.Model:
-    return serving.Model(export_with("stretch").signatures)
+def loaded(export_with: ExportWith) -> model_servers.Model:
+    return model_servers.Model(export_with("stretch").signatures)
 
 
 @pytest.fixture
-def model(loaded: serving.Model) -> serving.Model:
+def model(loaded: model_servers.Model) -> model_servers.Model:
     loaded.asked.clear()
     loaded.headers.clear()
     loaded.unavailable, loaded.delay = 0, 0.0
@@ -53,12 +53,14 @@ def model(loaded: serving.Model) -> serving.Model:
 
 
 @pytest.fixture(params=["grpc", "rest"])
-def url(request: pytest.FixtureRequest, model: serving.Model) -> Iterator[str]:
-    with getattr(serving, f"{request.param}_server")(model) as address:
+def url(request: pytest.FixtureRequest, model: model_servers.Model) -> Iterator[str]:
+    with getattr(model_servers, f"{request.param}_server")(model) as address:
         yield address
 
 
-def test_it_gives_what_the_encoder_gives(url: str, model: serving.Model, encoder: tfvlad.Encoder, photos: Path) -> None:
+def test_it_gives_what_the_encoder_gives(
+    url: str, model: model_servers.Model, encoder: tfvlad.Encoder, photos: Path
+) -> None:
     remote = RemoteEncoder(url, batch=4)
     assert (remote.fingerprint, remote.dim) == (encoder.fingerprint, 6)
     paths = sorted(photos.iterdir())
@@ -90,7 +92,7 @@ def test_a_bad_image_is_a_value_in_the_stream_and_an_error_in_encode(url: str, p
     assert len(list(remote.encode_stream([b"x"]))) == 1
 
 
-def test_large_files_go_one_by_one(url: str, model: serving.Model, photos: Path, encoder: tfvlad.Encoder) -> None:
+def test_large_files_go_one_by_one(url: str, model: model_servers.Model, photos: Path, encoder: tfvlad.Encoder) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)  # a PNG of 9 MB
     remote = RemoteEncoder(url)
     np.testing.assert_allclose(remote.encode([noise, noise]), encoder.encode([noise, noise]), atol=1e-5)
@@ -98,7 +100,7 @@ def test_large_files_go_one_by_one(url: str, model: serving.Model, photos: Path,
 
 
 def test_an_unavailable_server_is_asked_again_and_no_other_failure(
-    url: str, model: serving.Model, photos: Path
+    url: str, model: model_servers.Model, photos: Path
 ) -> None:
     model.unavailable = 2
     remote = RemoteEncoder(url, attempts=3)
@@ -113,7 +115,7 @@ def test_an_unavailable_server_is_asked_again_and_no_other_failure(
     assert len(model.headers) == 1
 
 
-def test_a_deadline_is_kept_and_not_tried_again(url: str, model: serving.Model, photos: Path) -> None:
+def test_a_deadline_is_kept_and_not_tried_again(url: str, model: model_servers.Model, photos: Path) -> None:
     remote = RemoteEncoder(url, timeout=0.2)
     assert remote.dim == 6
     model.delay = 1.0
@@ -132,7 +134,7 @@ def test_nothing_listening_is_one_line() -> None:
                 _ = RemoteEncoder(url, attempts=2).dim
 
 
-def test_another_encoder_is_refused_before_an_image_is_sent(url: str, model: serving.Model, photos: Path) -> None:
+def test_another_encoder_is_refused_before_an_image_is_sent(url: str, model: model_servers.Model, photos: Path) -> None:
     with pytest.raises(MismatchError, match=r"covers serves the encoder [0-9a-f]{12}, not 000000000000"):
         RemoteEncoder(url, fingerprint="0" * 64).encode(photos / "0.jpg")
     assert model.asked == [("info", 1)]
@@ -163,7 +165,7 @@ def test_an_index_made_with_it_is_searched_with_it_or_with_the_encoder(
 
 
 def test_an_exchange_behind_the_url_is_an_error_and_not_a_mixture(
-    url: str, model: serving.Model, export_with: ExportWith, photos: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, model: model_servers.Model, export_with: ExportWith, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = RemoteEncoder(url)
     assert remote.encode(photos / "0.jpg").shape == (1, 6)
@@ -173,7 +175,7 @@ def test_an_exchange_behind_the_url_is_an_error_and_not_a_mixture(
 
 
 def test_the_code_in_the_guide(
-    loaded: serving.Model,
+    loaded: model_servers.Model,
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -181,7 +183,7 @@ def test_the_code_in_the_guide(
 ) -> None:
     shutil.copy(photos / "0.jpg", tmp_path / "query.jpg")
     monkeypatch.chdir(tmp_path)
-    with serving.grpc_server(serving.Model(loaded.signatures, "photos")) as address:
+    with model_servers.grpc_server(model_servers.Model(loaded.signatures, "photos")) as address:
         client, stubs = (
             block.replace("localhost:8500", address.split("/")[2])
             for block in blocks("py", ROOT / "docs" / "guides" / "serving.md")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import image_kinds
+from helpers import image_formats
+from helpers.damaged_images import KINDS, damage, whole_images
 from helpers.exports import Exported, ExportWith, drawn_photographs, png
-from helpers.hostile import KINDS, damage, whole_images
 from PIL import Image
 
 import tfvlad
@@ -40,16 +40,16 @@ def stretched(export_with: ExportWith) -> Exported:
 
 
 def all_kinds(photographs: list[Image.Image]) -> list[bytes]:
-    return [save(photographs[n]) for n, save in enumerate(image_kinds.KINDS.values())]
+    return [save(photographs[n]) for n, save in enumerate(image_formats.KINDS.values())]
 
 
-@pytest.mark.parametrize("kind", image_kinds.KINDS)
+@pytest.mark.parametrize("kind", image_formats.KINDS)
 def test_bytes_give_what_the_file_gives(
     exported: Exported, photographs: list[Image.Image], kind: str, tmp_path: Path
 ) -> None:
     paths = [tmp_path / str(n) for n in range(3)]
     for path, photograph in zip(paths, photographs, strict=False):
-        path.write_bytes(image_kinds.KINDS[kind](photograph))
+        path.write_bytes(image_formats.KINDS[kind](photograph))
     descriptors, valid = exported.describe(*(path.read_bytes() for path in paths))
     assert valid == [True] * 3
     assert (descriptors * exported.encoder.encode(paths)).sum(axis=1).min() >= 0.9999
@@ -140,7 +140,7 @@ def run_python(*arguments: object) -> Any:
 
 
 def test_it_loads_with_tensorflow_alone(stretched: Exported, files: list[Path]) -> None:
-    told = run_python(HELPERS / "bare_tensorflow.py", stretched.path, *files)
+    told = run_python(HELPERS / "tensorflow_alone.py", stretched.path, *files)
     assert told["valid"] == [True] * 9 + [False]
     assert told["fingerprint"] == stretched.encoder.fingerprint
     np.testing.assert_allclose(told["descriptor"][:9], stretched.encoder.encode(files[:9]), atol=1e-4)
@@ -152,7 +152,7 @@ def test_it_runs_through_the_c_api(stretched: Exported, files: list[Path]) -> No
         pytest.skip(f"TensorFlow's C API is not at {library}")
     signature = stored(stretched.path).signature_def["serving_default"]
     tensors = signature.inputs["image_bytes"].name, signature.outputs["descriptor"].name
-    rows = run_python(HELPERS / "c_api.py", library, stretched.path, *tensors, stretched.encoder.dim, *files)
+    rows = run_python(HELPERS / "tensorflow_c_api.py", library, stretched.path, *tensors, stretched.encoder.dim, *files)
     np.testing.assert_allclose(rows[:9], stretched.encoder.encode(files[:9]), atol=1e-4)
     assert not any(rows[9])
 
@@ -212,7 +212,7 @@ def test_the_tensorflow_graph_can_be_compiled(stretched: Exported, tmp_path: Pat
     path = export.saved_model(stretched.encoder, tmp_path / "compiled", xla=True)
     library = stored(Path(path)).graph_def.library.function
     assert any("_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b for function in library)
-    photograph = image_kinds.KINDS["jpeg"](drawn_photographs()[0])
+    photograph = image_formats.KINDS["jpeg"](drawn_photographs()[0])
     told = tf.saved_model.load(path).signatures["serving_default"](image_bytes=tf.constant([photograph, b"broken"]))
     np.testing.assert_allclose(told["descriptor"][0], stretched.encoder.encode(photograph)[0], atol=1e-5)
     assert told["valid"].numpy().tolist() == [True, False]

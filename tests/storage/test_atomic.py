@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tfvlad.storage import atomic
-from tfvlad.storage.atomic import atomic_file, atomic_folder, settle
+from tfvlad.storage.atomic import atomic_file, atomic_folder, or_null, read_json, settle, write_json
 
 
 def killed(statement: str, place: Path) -> None:
@@ -108,3 +109,15 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
     with atomic_file(tmp_path / "x") as temporary:
         Path(temporary).write_text("whole")
     assert sorted(os.listdir(tmp_path)) == [".x.tfvlad-12345678", "x"]
+
+
+def test_json_comes_back_and_nothing_else_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "values.json")
+    assert read_json(path) is None
+    write_json(path, {"mAP": or_null(0.5), "recall": or_null(math.nan)})
+    assert read_json(path) == {"mAP": 0.5, "recall": None}
+    with pytest.raises(ValueError):
+        write_json(path, math.nan)
+    assert read_json(path) == {"mAP": 0.5, "recall": None}
+    Path(path).write_text('{"mAP": 0.')
+    assert read_json(path) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.networks import save_tiny_network
+from helpers.tiny_networks import save_tiny_network
 from PIL import Image, ImageEnhance
 
 import tfvlad

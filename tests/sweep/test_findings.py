@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.made_study import NAN, cell, grid, impossible, study
+from helpers.made_up_studies import NAN, cell, grid, impossible, study
 
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import Finding, findings
-from tfvlad.sweep.results import Setting, Study
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.statistics import Difference
+from tfvlad.sweep.study import Study
 
 QUERIES = np.linspace(-0.02, 0.02, 21)  # what a query adds to its setting's value; 0 on average
 SHORT = Setting(224, "a", "vlad", 100, 32)

@@ -10,8 +10,8 @@ import pytest
 
 from tfvlad.encoding import whitening
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
-from tfvlad.sweep import judging
-from tfvlad.sweep.roles import Roles
+from tfvlad.sweep import _judging
+from tfvlad.sweep._plan import Roles
 
 
 def judged(rows: np.ndarray, dims: list[int]) -> dict[int, Any]:
@@ -20,7 +20,7 @@ def judged(rows: np.ndarray, dims: list[int]) -> dict[int, Any]:
     truths = [{"ok": [place], "junk": []} for place in places]
     dataset = Dataset([Query(str(Path(image.path))) for image in images], {"all": truths}, images)
     empty = lambda shape: np.empty(shape, np.float32)  # noqa: E731
-    found = judging.judge_dims(rows, Roles(places, places, places), dataset, dims, 0, empty)
+    found = _judging.judge_dims(rows, Roles(places, places, places), dataset, dims, 0, empty)
     return {dim: (each if isinstance(each, str) else each.top.tolist()) for dim, each in found}
 
 
@@ -39,7 +39,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         dims.append(dim)
         return whitening.fit_whitening(sample, dim, seed)
 
-    monkeypatch.setattr(judging, "fit_whitening", fit)
+    monkeypatch.setattr(_judging, "fit_whitening", fit)
     return dims
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.evaluation.datasets import Dataset, Query
-from tfvlad.sweep import Cell, Grid, Study, codebooks, judging, passes, scratch, size, sweep
-from tfvlad.sweep.cells import as_json
+from tfvlad.sweep import Cell, Grid, Study, _codebooks, _judging, _one_size, _unfinished_work, sweep
+from tfvlad.sweep._finished_cells import cell_to_json
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
@@ -27,7 +27,7 @@ GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of two images, and word of each."""
     monkeypatch.setattr("tfvlad.encoding.features._LARGEST_BATCH", 1)
-    monkeypatch.setattr(scratch, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(_unfinished_work, "_SAVE_EVERY", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def whole(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path_factory: pyte
 
 def figures(study: Study) -> list[Any]:
     """All that does not depend on how fast the machine was."""
-    return [as_json(dataclasses.replace(cell, network_ms=0, encoding_ms=0)) for cell in study.cells]
+    return [cell_to_json(dataclasses.replace(cell, network_ms=0, encoding_ms=0)) for cell in study.cells]
 
 
 class Counter:
@@ -45,10 +45,10 @@ class Counter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> None:
         self.images = 0
-        run_pass = passes.run_pass
+        run_pass = _unfinished_work.run_pass
 
         def counted(extractor: Any, *arguments: Any) -> None:
-            extracted = extractor._extracted
+            extracted = extractor.extracted
 
             def extract(batch: Any) -> Any:
                 if self.images == stop_after:
@@ -56,10 +56,10 @@ class Counter:
                 self.images += len(batch.positions)
                 return extracted(batch)
 
-            extractor._extracted = extract
+            extractor.extracted = extract
             run_pass(extractor, *arguments)
 
-        for module in (codebooks, size):
+        for module in (_codebooks, _one_size):
             monkeypatch.setattr(module, "run_pass", counted)
 
 
@@ -132,14 +132,14 @@ def test_images_that_one_layer_has_no_room_for_are_left_out_of_no_other_run(
 
 
 def test_folders_in_the_scratch_are_left_alone(tmp_path: Path) -> None:
-    begun = scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun = _unfinished_work.Scratch(str(tmp_path / "scratch"), "key", [], [])
     (tmp_path / "scratch" / "own").mkdir()
     begun.delete()
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["own"]
 
 
 def test_a_file_of_another_size_is_not_taken_over(tmp_path: Path) -> None:
-    begun = scratch.Scratch(str(tmp_path / "scratch"), "key", [], [])
+    begun = _unfinished_work.Scratch(str(tmp_path / "scratch"), "key", [], [])
     begun.arrays("rows", [(3, 2)])[0][:] = 1
     assert begun.arrays("rows", [(3, 2)])[0].tolist() == [[1, 1]] * 3
     with pytest.raises(tfvlad.ArtifactError, match=r"rows: must have 48 bytes, has 24; delete .*scratch"):
@@ -153,15 +153,15 @@ def test_a_killed_sweep_gives_the_same(
     code = f"""
 import os, pickle, signal
 from tfvlad.encoding import features
-from tfvlad.sweep import judging, scratch, size, sweep
-features._LARGEST_BATCH, scratch._SAVE_EVERY = 1, 0.0
-judged, seen = size.judge_dims, []
+from tfvlad.sweep import _one_size, _unfinished_work, sweep
+features._LARGEST_BATCH, _unfinished_work._SAVE_EVERY = 1, 0.0
+judged, seen = _one_size.judge_dims, []
 def judge(*arguments):
     seen.append(0)
     if len(seen) == 6:  # the second at the second size
         os.kill(os.getpid(), signal.SIGKILL)
     return judged(*arguments)
-size.judge_dims = judge
+_one_size.judge_dims = judge
 sweep(*pickle.loads(open({str(tmp_path / "asked")!r}, "rb").read()))
 """
     killed = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=300)
@@ -180,16 +180,16 @@ def test_nothing_is_left_but_cells_and_nothing_is_done_twice(
     assert set(os.listdir(tmp_path)) == {"tfvlad-sweep.txt", "cells", "writer.lock"}
     counter = Counter(monkeypatch)
     judged: list[Any] = []
-    judge_dims = size.judge_dims
+    judge_dims = _one_size.judge_dims
 
     def judge(rows: Any, roles: Any, dataset: Any, dims: list[int], *others: Any) -> Any:
         judged.append((rows.shape[1], dims))
         return judge_dims(rows, roles, dataset, dims, *others)
 
-    monkeypatch.setattr(size, "judge_dims", judge)
+    monkeypatch.setattr(_one_size, "judge_dims", judge)
     again, _ = sweep(dataset, tmp_path, dataclasses.replace(GRID, layers=("first",), dims=(4,)), config)
     assert (counter.images, judged) == (0, [])
-    assert [as_json(cell) for cell in again.cells] == [as_json(cell) for cell in again.cells]
+    assert [cell_to_json(cell) for cell in again.cells] == [cell_to_json(cell) for cell in again.cells]
     study, _ = sweep(dataset, tmp_path, GRID, config)
     assert judged == 2 * [(32, [0]), (8, [0]), (32, [4, 0]), (8, [4, 0])]  # what is new alone
     assert figures(study) == figures(whole)
@@ -199,7 +199,7 @@ def test_each_number_of_dimensions_is_kept_as_soon_as_it_is_judged(
     dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
 ) -> None:
     grid = Grid(("first",), (48,), (4,), (6, 4, 0), ("vlad",))
-    judge, done = judging._judge, []
+    judge, done = _judging._judge, []
 
     def stop_in_the_second(*arguments: Any) -> Any:
         if done:
@@ -208,12 +208,12 @@ def test_each_number_of_dimensions_is_kept_as_soon_as_it_is_judged(
         return done[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "_judge", stop_in_the_second)
+        patch.setattr(_judging, "_judge", stop_in_the_second)
         with pytest.raises(KeyboardInterrupt):
             sweep(dataset, tmp_path, grid, config)
     calls: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "_judge", lambda *arguments: calls.append(0) or judge(*arguments))
+        patch.setattr(_judging, "_judge", lambda *arguments: calls.append(0) or judge(*arguments))
         sweep(dataset, tmp_path, grid, config)
     assert len(calls) == 2
 
@@ -222,15 +222,15 @@ def test_other_libraries_give_other_cells_and_another_processor_goes_on(
     dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = Grid(("first",), (48,), (4,), (4,), ("vlad",))
-    monkeypatch.setattr(size, "processor", lambda: "slow, 1 core")
+    monkeypatch.setattr(_one_size, "processor", lambda: "slow, 1 core")
     sweep(dataset, tmp_path, grid, config)
     counter = Counter(monkeypatch)
-    monkeypatch.setattr(size, "processor", lambda: "fast, 2 cores")
+    monkeypatch.setattr(_one_size, "processor", lambda: "fast, 2 cores")
     study, _ = sweep(dataset, tmp_path, dataclasses.replace(grid, dims=(4, 0)), config)
     assert [cell.processor for cell in study.cells] == ["fast, 2 cores", "slow, 1 core"]
     assert study.processors == ["fast, 2 cores", "slow, 1 core"]
     counter.images = 0
-    monkeypatch.setattr("tfvlad.sweep.keys.libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
+    monkeypatch.setattr("tfvlad.sweep._keys._libraries", lambda: "TensorFlow 9.1, Keras 9.2, NumPy 9.3")
     sweep(dataset, tmp_path, grid, config)
     assert counter.images == 36
 

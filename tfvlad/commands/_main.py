@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-import tfvlad
-from tfvlad.commands._failures import DONE
-from tfvlad.commands._help import command_help, overview
-from tfvlad.commands._mistakes import flag_mistake, no_command, system_error
+from tfvlad.commands._messages import command_help, flag_mistake, no_command, overview, system_error
+from tfvlad.commands._printing import DONE
 from tfvlad.errors import TfvladError
+from tfvlad.version import __version__
 
 UNUSABLE, INTERRUPTED = 2, 130
 
@@ -34,7 +33,7 @@ _HELP = {"--help", "-help", "-h", "--helpfull"}
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the command that the process was started with; the console script ``tfvlad`` calls this."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _prepare_streams()
     sys.exit(_delivered(run(sys.argv[1:])))
@@ -44,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command.
 
     Args:
-      arguments: the command's name, its flags and what else it takes.
+      arguments: the command's name, followed by its flags and operands.
 
     Returns:
       The exit status: 0 done; 1 done, but some inputs failed; 2 wrong usage or unusable input; 130 interrupted.
@@ -56,14 +55,14 @@ def run(arguments: Sequence[str]) -> int:
             print(overview(COMMANDS))
             return DONE
         if name == "--version":
-            print(f"tfvlad {tfvlad.__version__}")
+            print(f"tfvlad {__version__}")
             return DONE
         if name not in COMMANDS:
             return _refuse(f"{speaker}: {no_command(name, list(COMMANDS))}")
         return _run_command(name, rest)
     except TfvladError as error:
         return _refuse(f"{speaker}: {error}")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         return DONE
     except OSError as error:
         return _refuse(f"{speaker}: {system_error(error)}")
@@ -95,13 +94,14 @@ def _refuse(message: str) -> int:
 
 
 def _prepare_streams() -> None:
-    """Keeps the chatter of C libraries (CUDA probing, libjpeg) off the terminal; Python's own messages stay.
+    """Keeps what C libraries print (CUDA probing, libjpeg) off the terminal; Python's own messages stay.
 
-    TFVLAD_NATIVE_LOG names a file to keep it in. Names of files that the terminal cannot show are escaped.
+    It goes to the file that the environment variable TFVLAD_NATIVE_LOG names, or nowhere. Characters of file names that
+    the terminal cannot show are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is None:  # closed by the caller; its descriptor must not become some other file's
+    if sys.stderr is None:  # The caller closed it; no other file may get its descriptor.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr.flush()
@@ -116,11 +116,11 @@ def _prepare_streams() -> None:
 
 
 def _delivered(status: int) -> int:
-    """Flushes standard output, whose reader may be gone or whose disk may be full, and gives the exit status."""
+    """Flushes standard output and returns the exit status; the reader may be gone, or the disk full."""
     try:
         print(end="", flush=True)
     except OSError as error:
-        # Python would try again at its end, and complain.
+        # Otherwise Python would flush again when it ends, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if status != UNUSABLE and not isinstance(error, BrokenPipeError):
             return _refuse(f"tfvlad: standard output: {system_error(error)}")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import report_failures
-from tfvlad.commands._table import table
+from tfvlad.commands._printing import report_failures, table
 from tfvlad.images.listing import image_paths
-from tfvlad_flags import artifacts, images, output, throughput
 from tfvlad_flags import encoder as encoder_flags
+from tfvlad_flags import paths
 
 if TYPE_CHECKING:
     from tfvlad.encoding.throughput import Throughput
@@ -23,22 +22,22 @@ OPERANDS = ""
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    images.define(values)
-    artifacts.define_encoder(values)
+    paths.define_images(values)
+    paths.define_encoder(values)
     encoder_flags.define_max_pixels(values)
-    throughput.define(values)
-    output.define_format(values)
+    paths.define_limit(values)
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    paths = [path for folder in values.images for path in image_paths(folder)]
-    if 0 < values.limit < len(paths):
-        paths = [paths[number * len(paths) // values.limit] for number in range(values.limit)]
+    files = [path for folder in values.images for path in image_paths(folder)]
+    if 0 < values.limit < len(files):
+        files = [files[number * len(files) // values.limit] for number in range(values.limit)]
     encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
     from tfvlad.encoding.throughput import measure
 
-    measured = measure(encoder, paths)
+    measured = measure(encoder, files)
     print(_as_json(measured) if values.format == "json" else _as_text(measured))
     return report_failures(measured.failed)
 

@@ -1,4 +1,4 @@
-"""`tfvlad demo`: the whole way on images that it draws itself, ending in a results page."""
+"""`tfvlad demo`: draws images, fits an encoder, indexes, searches and evaluates, and ends in a results page."""
 
 from __future__ import annotations
 
@@ -10,37 +10,35 @@ import shutil
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import DONE
-from tfvlad.commands._table import table
+from tfvlad.commands._printing import DONE, table
 from tfvlad.errors import ConfigError
 from tfvlad.images.listing import image_paths
-from tfvlad_flags import fitting, output
+from tfvlad_flags import encoder, paths
 
 OPERANDS = ""
 
 _COVERS = 60
 _TRAINED = tfvlad.EncoderConfig(backbone="inceptionv3", layer="mixed0", image_size=224, clusters=64, dim=64)
-# Without training only the first layers, which see edges and colours, tell images apart.
+# Without training, only the first layers, which see edges and colours, tell images apart.
 _UNTRAINED = dataclasses.replace(_TRAINED, weights="random:0", layer="activation_4")
 
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    output.define_output(values, "tfvlad-demo", "The folder to draw and work in.")
-    fitting.define(values)
+    paths.define_output(values, "tfvlad-demo", "The folder to draw and work in.")
+    encoder.define_seed(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.demo.dataset import DrawnDataset, draw_dataset
-    from tfvlad.evaluation.figures import as_rows
-    from tfvlad.evaluation.measuring import measure
-    from tfvlad.evaluation.selection import asked_dataset
-    from tfvlad.reports.results import write_results
+    from tfvlad.demo import DrawnDataset, draw_dataset
+    from tfvlad.evaluation import evaluate_index, load_queries_and_database
+    from tfvlad.evaluation.summary import metric_rows
+    from tfvlad.reports.results_page import write_results_page
 
     folder = values.output or os.curdir
     held = os.listdir(folder) if os.path.lexists(folder) else []
-    if held and not set(DrawnDataset._fields) <= set(held):  # its index and encoder may be anyone's
+    if held and not set(DrawnDataset._fields) <= set(held):  # its index and encoder may be somebody's
         raise ConfigError(f"{folder} is not of an earlier demo; give a folder that is empty or not there yet")
     print(f"Drawing covers, and photographs of them, in {folder}", flush=True)
     drawn = draw_dataset(folder, covers=_COVERS, seed=values.seed)
@@ -52,29 +50,29 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     shutil.rmtree(index_path, ignore_errors=True)  # of an earlier demo
     with tfvlad.Index.create(index_path, encoder) as index:
         index.sync(drawn.covers)
-        dataset, _ = asked_dataset(index, None, str(drawn.photographs), "same_name")
-        measured = measure(index, dataset)
-    metrics = as_rows(measured.evaluation)
+        dataset, _ = load_queries_and_database(index, queries=str(drawn.photographs))
+        evaluation = evaluate_index(index, dataset)
+    metrics = metric_rows(evaluation.metrics)
     print(f"\n{table(('metric', 'value'), metrics)}\n")
     page = os.path.abspath(os.path.join(folder, "results.html"))
     config = encoder.config
     note = f"{config.backbone} with {config.weights} weights, {config.layer}, {config.image_size} px, {encoder.dim}-D"
-    write_results(page, measured.rows, title="tfvlad demo", notes=[note], metrics=dict(metrics))
+    write_results_page(page, evaluation.results, title="tfvlad demo", notes=[note], metrics=dict(metrics))
     print(f"Results page: {page}")
     query = str(drawn.photographs / "000.jpg")
     print(f"Next: {shlex.join(['tfvlad', 'search', '--index', index_path, query])}")
     return DONE
 
 
-def _fit(paths: list[str], seed: int) -> tfvlad.Encoder:
+def _fit(images: list[str], seed: int) -> tfvlad.Encoder:
     try:
-        encoder = tfvlad.Encoder.fit(paths, _TRAINED, seed)
+        encoder = tfvlad.Encoder.fit(images, _TRAINED, seed)
     except tfvlad.WeightsError:
         print(
             f"ImageNet weights of {_TRAINED.backbone} cannot be had here: going on with seeded random ones, and an "
             "earlier layer",
             flush=True,
         )
-        return tfvlad.Encoder.fit(paths, _UNTRAINED, seed)
+        return tfvlad.Encoder.fit(images, _UNTRAINED, seed)
     print(f"The weights of {_TRAINED.backbone} are ImageNet's", flush=True)
     return encoder

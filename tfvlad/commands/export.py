@@ -5,16 +5,15 @@ from __future__ import annotations
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import DONE
-from tfvlad.commands._targets import writing
-from tfvlad_flags import artifacts, export
+from tfvlad.commands._printing import DONE, writing
+from tfvlad_flags import export, paths
 
 OPERANDS = ""
 
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    artifacts.define_encoder(values)
+    paths.define_encoder(values)
     export.define(values)
 
 

@@ -6,19 +6,21 @@ import dataclasses
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import DONE, SOME_FAILED, report_failures
-from tfvlad.commands._targets import writing
+from tfvlad.commands._printing import DONE, SOME_FAILED, report_failures, writing
 from tfvlad.errors import ConfigError
 from tfvlad.images.listing import image_paths
-from tfvlad.index import GraphRecall, IndexedFolder
 from tfvlad.serving import load_encoder
-from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
+from tfvlad_flags import paths
+
+if TYPE_CHECKING:
+    from tfvlad.index import GraphRecall, IndexedFolder  # imports hnswlib, for which no help text should wait
 
 OPERANDS = ""
 
@@ -26,11 +28,11 @@ OPERANDS = ""
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     index_flags.define_images(values)
-    artifacts.define_index(values)
-    artifacts.define_encoder(values, required=False)
+    paths.define_index(values)
+    paths.define_encoder(values, required=False)
     encoder_flags.define_max_pixels(values)
     index_flags.define(values)
-    output.define_format(values)
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:

@@ -7,9 +7,8 @@ import json
 
 from absl import flags
 
-from tfvlad.commands._failures import DONE
-from tfvlad.commands._table import table
-from tfvlad_flags import encoder, output
+from tfvlad.commands._printing import DONE, table
+from tfvlad_flags import encoder, paths
 
 OPERANDS = ""
 
@@ -17,7 +16,7 @@ OPERANDS = ""
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     encoder.define_backbone(values)
-    output.define_format(values)
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:

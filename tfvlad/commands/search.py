@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._failures import report_failures
-from tfvlad.commands._table import table
-from tfvlad.commands._targets import check_file, writing
+from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.listing import image_paths
 from tfvlad.serving import load_encoder
-from tfvlad_flags import artifacts, output
 from tfvlad_flags import encoder as encoder_flags
+from tfvlad_flags import paths
 from tfvlad_flags import search as search_flags
 
 OPERANDS = "QUERY... (images, or folders of them)"
@@ -25,12 +22,12 @@ OPERANDS = "QUERY... (images, or folders of them)"
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    artifacts.define_index(values)
-    artifacts.define_other_encoder(values)
+    paths.define_index(values)
+    paths.define_other_encoder(values)
     encoder_flags.define_max_pixels(values)
     search_flags.define(values)
-    output.define_format(values)
-    output.define_html(values)
+    paths.define_format(values)
+    paths.define_html(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
@@ -39,29 +36,27 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         raise ConfigError("which images to search for? give their paths behind the flags")
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
-        check_file(values.html)
+        check_writable(values.html)
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        from tfvlad.evaluation.queries import encode_queries  # imports TensorFlow, for which no refusal should wait
+        from tfvlad.evaluation import QueryResult, ResultHit, encode_queries
 
-        places, descriptors, failures = encode_queries(index.encoder, [Query(path) for path in queries])
-        hits = index.search_descriptors(descriptors, values.k, values.exact)
-    found = [queries[place] for place in places]
+        encoded = encode_queries(index.encoder, [Query(path) for path in queries])
+        hits = index.search_descriptors(encoded.descriptors, values.k, values.exact)
+    found = list(zip((queries[position] for position in encoded.positions), hits, strict=True))
     if values.format == "json":
-        print(json.dumps([_as_json(query, of_query) for query, of_query in zip(found, hits, strict=True)], indent=2))
+        print_json([_as_json(query, of_query) for query, of_query in found])
     else:
-        print("\n\n".join(_as_table(query, of_query) for query, of_query in zip(found, hits, strict=True)))
+        print("\n\n".join(_as_table(query, of_query) for query, of_query in found))
     if values.html:
-        from tfvlad.evaluation.results import ResultHit, ResultRow
-        from tfvlad.reports.results import write_results
+        from tfvlad.reports.results_page import write_results_page
 
-        rows = [
-            ResultRow(query, [ResultHit(hit.path, hit.score) for hit in of_query])
-            for query, of_query in zip(found, hits, strict=True)
+        results = [
+            QueryResult(query, [ResultHit(hit.path, hit.score) for hit in of_query]) for query, of_query in found
         ]
         with writing(values.html):
-            write_results(values.html, rows)
-    return report_failures(failures)
+            write_results_page(values.html, results)
+    return report_failures(encoded.failures)
 
 
 def _expand(operand: str) -> list[str]:

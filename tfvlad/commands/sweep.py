@@ -9,26 +9,22 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfvlad.commands._failures import report_failures
-from tfvlad.commands._table import table
-from tfvlad.commands._targets import writing
+from tfvlad.commands._printing import report_failures, table, writing
 from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
-from tfvlad.sweep.figures import as_json, as_lines, as_reasons, as_rows
-from tfvlad.sweep.images import database_images, folders_of, given_dataset, title, unique_images
-from tfvlad.sweep.output import check_output
-from tfvlad.sweep.outputs import write_outputs
-from tfvlad_flags import encoder, evaluation, fitting, output
+from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
+from tfvlad.sweep.output_folder import check_output, write_results
+from tfvlad.sweep.tables import as_json, as_lines, as_reasons, as_rows
+from tfvlad_flags import encoder, evaluation, paths
 from tfvlad_flags import sweep as sweep_flags
-from tfvlad_flags.required import require
 
 if TYPE_CHECKING:
     from tfvlad.sweep import Needs, Study
 
 OPERANDS = ""
 
-_SHOWN = 20  # settings in the table, the best; the files have all
-_MUCH_DISK, _MUCH_MEMORY = 1e9, 4e9  # bytes; what a sweep takes less than is not worth a word
+_SHOWN = 20  # best settings that the table has; the files have all
+_MUCH_DISK, _MUCH_MEMORY = 1e9, 4e9  # bytes; a sweep that takes less says nothing about it
 
 
 def define(values: flags.FlagValues) -> None:
@@ -38,10 +34,9 @@ def define(values: flags.FlagValues) -> None:
     sweep_flags.define(values)
     encoder.define_network(values)
     encoder.define_encoding(values)
-    fitting.define(values)
-    output.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
-    require("output", values)
-    output.define_format(values)
+    encoder.define_seed(values)
+    paths.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
+    paths.define_format(values)
 
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
@@ -50,7 +45,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     config = encoder.shared_config(values, max(grid.clusters))
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
-    dataset = given_dataset(values)
+    dataset = dataset_to_study(
+        values.dataset, values.images or [], values.queries, values.ground_truth, values.query_boxes
+    )
     images = database_images(values.images) if dataset is None else dataset.database
     fitted = fit_on or [image.path for image in images]
     folders = folders_of(fitted, values.fit_on or values.images)
@@ -69,7 +66,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             images, values.proxy_queries, values.output, title(values.images), fit_on, values.seed, tell
         )
     with writing(values.output):
-        flagfile = write_outputs(study, values.output, folders, failures)
+        flagfile = write_results(study, values.output, folders, failures)
         write_report(study, os.path.join(values.output, "report.html"), flagfile)
     if values.format == "json":
         print(json.dumps(as_json(study, failures), indent=2))
@@ -79,19 +76,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 
 def _tell(needs: Needs, folder: str) -> None:
-    """Says what the sweep takes, where that is much."""
-    from tfvlad.sweep.needs import in_words
-
+    """Says how much disk space and memory the sweep takes, if that is much."""
     if needs.disk >= _MUCH_DISK or needs.memory >= _MUCH_MEMORY:
-        print(
-            f"While it is at work, the sweep keeps up to {in_words(needs.disk)} in {folder}, where "
-            f"{in_words(needs.free)} are free, and takes about {in_words(needs.memory)} of memory",
-            file=sys.stderr,
-        )
+        print(needs.in_words(folder), file=sys.stderr)
 
 
 def _show(study: Study, folder: str) -> None:
-    """Prints the best settings, why some were not possible, and the claims."""
+    """Prints the best settings, the reasons why some were not possible, and the claims of the paper."""
     head, rows = as_rows(study)
     print(table(head, rows[:_SHOWN]))
     if len(rows) > _SHOWN:

@@ -1,4 +1,4 @@
-"""A hand-held camera over a littered table: turns a flat picture into a photograph of it."""
+"""Turns a flat picture into a photograph of it, taken by a hand-held camera over a littered table."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def photograph(picture: Image.Image, rng: np.random.Generator) -> tuple[Image.Im
 
     Args:
       picture: RGB image.
-      rng: the source of every choice; the same state takes the same photograph.
+      rng: source of all random choices; the same state gives the same photograph.
 
     Returns:
-      The photograph, an RGB image of FRAME_SIZE or of FRAME_SIZE turned upright, and (4, 2) float64, where the
-      picture's corners came to lie in it: x and y in pixels, clockwise from the picture's top left.
+      The photograph, an RGB image of FRAME_SIZE or, upright, of its two sides exchanged; and the positions of the
+      picture's corners in it, (4, 2) float64: x and y in pixels, clockwise from the picture's top left.
     """
     frame = FRAME_SIZE if rng.random() < 0.4 else FRAME_SIZE[::-1]
     corners = _pose(picture.size, frame, rng)
@@ -39,11 +39,11 @@ def photograph(picture: Image.Image, rng: np.random.Generator) -> tuple[Image.Im
 
 
 def homography(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The projective map that takes four points to four others (Hartley and Zisserman 2004, section 4.1).
+    """Computes the projective transform that maps four points to four others (Hartley and Zisserman 2004, section 4.1).
 
     Args:
-      source: (4, 2), no three of them on a line.
-      target: (4, 2), the same.
+      source: (4, 2), no three of them on one line.
+      target: (4, 2), no three of them on one line.
 
     Returns:
       (3, 3) float64 with a 1 in the last place: target ~ H @ (x, y, 1).
@@ -56,13 +56,13 @@ def homography(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.f
 
 
 def outline(size: tuple[int, int]) -> Corners:
-    """The corners of an upright rectangle of this width and height, (4, 2), clockwise from the top left."""
+    """Returns the corners of an upright rectangle of this width and height, (4, 2), clockwise from the top left."""
     width, height = size
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
 
 
 def _pose(size: tuple[int, int], frame: tuple[int, int], rng: np.random.Generator) -> Corners:
-    """Where the corners of a picture held before a pinhole camera fall in the frame."""
+    """Computes where the corners of a picture fall in the frame of a pinhole camera before which it is held."""
     roll, pitch, yaw = np.clip(rng.normal(0, (14, 13, 13)), -40, 40) * math.pi / 180
     turn = np.array([[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
     tilt = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
@@ -78,7 +78,7 @@ def _pose(size: tuple[int, int], frame: tuple[int, int], rng: np.random.Generato
 
 
 def _table(frame: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """A table top: random noise, drawn out along the grain."""
+    """Draws a table top: random noise, stretched along the grain."""
     width, height = frame
     colour, grain = np.array(TABLES[rng.integers(len(TABLES))]), np.zeros((height, width))
     run = 1 if rng.random() < 0.4 else 24  # stone or cloth, or the long fibres of wood
@@ -140,7 +140,7 @@ def _lay_picture(scene: Image.Image, picture: Image.Image, corners: Corners) -> 
 
 
 def _expose(scene: Image.Image, corners: Corners, rng: np.random.Generator) -> Image.Image:
-    """Light that falls off across the frame, a colour cast, glare on the picture, noise and blur."""
+    """Adds uneven light, a colour cast, glare on the picture, noise and blur."""
     width, height = scene.size
     x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
     toward, fall = rng.uniform(0, 2 * math.pi), rng.uniform(0.05, 0.35)
@@ -155,7 +155,7 @@ def _expose(scene: Image.Image, corners: Corners, rng: np.random.Generator) -> I
 
 
 def _glare(frame: tuple[int, int], corners: Corners, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """A lamp's reflection in the glossy picture: an elongated spot, (height, width), in grey levels."""
+    """Computes a lamp's reflection in the glossy picture: an elongated spot, (height, width), in grey levels."""
     spot_x, spot_y = rng.dirichlet(np.ones(4)) @ corners  # anywhere on the picture
     x, y = np.meshgrid(np.arange(frame[0]) - spot_x, np.arange(frame[1]) - spot_y)
     angle, long, short = rng.uniform(0, math.pi), rng.uniform(40, 130), rng.uniform(14, 45)

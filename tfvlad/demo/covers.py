@@ -1,4 +1,4 @@
-"""Draws the covers of the demo's films and books: ground, picture, lettering and print, all from random numbers."""
+"""Draws covers of films and books from random numbers: background, picture, lettering and the grain of print."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_cover(rng: np.random.Generator) -> Image.Image:
     """Draws one cover.
 
     Args:
-      rng: the source of every choice; the same state draws the same cover.
+      rng: source of all random choices; the same state gives the same cover.
 
     Returns:
       An RGB image of COVER_SIZE.
@@ -50,7 +50,7 @@ def draw_cover(rng: np.random.Generator) -> Image.Image:
 
 
 def _gradient(palette: Palette, rng: np.random.Generator) -> Image.Image:
-    """The ground: one colour running into another, light or dark."""
+    """Draws the background: one colour that runs into another, light or dark."""
     top, bottom = rng.permutation(np.asarray(palette, np.float64)[[1, 2, 3, 4]])[:2]
     share = np.linspace(0, 1, HEIGHT)[:, None, None]
     column = np.rint(top + (bottom - top) * share).astype(np.uint8)  # (HEIGHT, 1, 3)
@@ -58,7 +58,7 @@ def _gradient(palette: Palette, rng: np.random.Generator) -> Image.Image:
 
 
 def _title(rng: np.random.Generator) -> list[str]:
-    """A title as lines of words."""
+    """Makes up a title, as lines of words."""
     adjective, noun, other = rng.choice(ADJECTIVES), *rng.choice(NOUNS, 2, replace=False)
     return [
         ["The", adjective, noun],
@@ -72,7 +72,7 @@ def _title(rng: np.random.Generator) -> list[str]:
 def _stacked(
     draw: ImageDraw.ImageDraw, title: list[str], author: str, palette: Palette, rng: np.random.Generator
 ) -> None:
-    """Each line of the title fills the width, from the top; the author on a band at the foot."""
+    """Lets each line of the title fill the width, from the top, and puts the author on a band at the foot."""
     y = 40.0
     for line in title:
         y += _write(draw, line.upper(), (WIDTH / 2, y), palette.light, room=640, size=150, outline=palette.dark) + 14
@@ -83,7 +83,7 @@ def _stacked(
 def _banded(
     draw: ImageDraw.ImageDraw, title: list[str], author: str, palette: Palette, rng: np.random.Generator
 ) -> None:
-    """Title and author on a wide band across the cover."""
+    """Puts title and author on a wide band across the cover."""
     top = rng.choice([40.0, 760.0])
     ground, ink = ((palette.light, palette.dark), (palette.dark, palette.light))[rng.integers(2)]
     draw.rectangle((0, top, WIDTH, top + 220), fill=ground)
@@ -96,7 +96,7 @@ def _banded(
 def _framed(
     draw: ImageDraw.ImageDraw, title: list[str], author: str, palette: Palette, rng: np.random.Generator
 ) -> None:
-    """A border around the cover and a label with title and author, as on an old paperback."""
+    """Draws a border around the cover and a label with title and author, as on an old paperback."""
     draw.rectangle((0, 0, WIDTH - 1, HEIGHT - 1), outline=palette.light, width=34)
     draw.rectangle((46, 46, WIDTH - 47, HEIGHT - 47), outline=palette.accent, width=6)
     rule = 92 + 80 * len(title)
@@ -110,7 +110,7 @@ def _framed(
 def _billed(
     draw: ImageDraw.ImageDraw, title: list[str], author: str, palette: Palette, rng: np.random.Generator
 ) -> None:
-    """A film's poster: the star above, the title low, praise and credits in small print."""
+    """Sets a film's poster: the star above, the title low, praise and credits in small print."""
     _write(draw, " ".join(author.upper()), (WIDTH / 2, 36), palette.light, room=620, size=54, outline=palette.dark)
     praise = f"“{rng.choice(PRAISE)}”"
     _write(draw, praise, (WIDTH / 2, 118), palette.accent, room=520, size=40, outline=palette.dark)
@@ -134,7 +134,7 @@ def _write(
     size: float,
     outline: Colour | None = None,
 ) -> float:
-    """Writes one centred line below `top`, in `size` or as much smaller as `room` asks for; returns its height."""
+    """Writes one centred line below `top` and returns its height; `size` is reduced until the line fits into `room`."""
     size *= min(1.0, room / draw.textlength(text, ImageFont.load_default(size)))
     font = ImageFont.load_default(size)
     stroke, edge = (round(size / 16), outline) if outline else (round(size / 40), ink)
@@ -143,14 +143,14 @@ def _write(
 
 
 def _badge(draw: ImageDraw.ImageDraw, palette: Palette, rng: np.random.Generator) -> None:
-    """A star-shaped sticker with a number on it."""
+    """Draws a star-shaped sticker with a number on it."""
     x, y = rng.uniform(110, 610), rng.uniform(640, 740)
     draw.polygon(star(x, y, 88, 70, 14), fill=palette.accent, outline=palette.light)
     _write(draw, f"No. {rng.integers(1, 100)}", (x, y - 22), palette.dark, room=110, size=44)
 
 
 def _printed(cover: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The grain of paper and ink, and a little shade towards the spine."""
+    """Adds the grain of paper and ink, and a little shade towards the spine."""
     width, height = cover.size
     grain = rng.normal(0, 6, (height, width, 1))
     spine = 1 - 0.35 * np.exp(-np.arange(width) / 8)

@@ -1,6 +1,6 @@
 """The pictures on the demo's covers: mountains, a city, a portrait and so on, each drawn from a few random numbers.
 
-Every motif paints over a canvas of WIDTH x HEIGHT pixels in the colours of one palette.
+Every motif paints on a canvas of WIDTH x HEIGHT pixels, in the colours of one palette.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Motif = Callable[[Image.Image, Palette, np.random.Generator], None]
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Blends two colours; `share` is the second one's part, 0 to 1."""
+    """Blends two colours; `share` is the part of the second one, from 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
@@ -43,14 +43,14 @@ def disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: Col
 
 
 def star(x: float, y: float, outer: float, inner: float, tips: int, turn: float = 0.0) -> Points:
-    """The corners of a star with `tips` tips around (x, y), turned by `turn` radians."""
+    """Returns the corners of a star with `tips` tips around (x, y), turned by `turn` radians."""
     angles = turn + np.arange(2 * tips) * math.pi / tips
     radii = np.where(np.arange(2 * tips) % 2 == 0, outer, inner)
     return list(zip(x + radii * np.cos(angles), y + radii * np.sin(angles), strict=True))
 
 
 def mountains(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """Ridges behind ridges under a sun, firs in front."""
+    """Paints ridges behind ridges under a sun, with firs in front."""
     draw = ImageDraw.Draw(canvas)
     disc(draw, rng.uniform(100, 620), rng.uniform(330, 480), rng.uniform(60, 150), palette.light)
     ridge: Points = []
@@ -65,7 +65,7 @@ def mountains(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -
 
 
 def city(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """Towers with lit windows under a moon."""
+    """Paints towers with lit windows under a moon."""
     draw = ImageDraw.Draw(canvas)
     disc(draw, rng.uniform(80, 640), rng.uniform(250, 420), rng.uniform(40, 110), palette.accent)
     pitch = int(rng.integers(20, 34))
@@ -84,7 +84,7 @@ def city(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> Non
 
 
 def portrait(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """A head and shoulders, with hair, glasses, beard or hat as it comes."""
+    """Paints a head and shoulders, at random with long hair, glasses, a beard or a hat."""
     draw = ImageDraw.Draw(canvas)
     x, y, wide = rng.uniform(280, 440), rng.uniform(500, 570), rng.uniform(115, 165)
     tall, look = wide * rng.uniform(1.2, 1.45), rng.uniform(-0.14, 0.14) * wide
@@ -119,7 +119,7 @@ def portrait(canvas: Image.Image, palette: Palette, rng: np.random.Generator) ->
 
 
 def planets(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """Banded worlds with rings among stars."""
+    """Paints banded planets among stars, some with rings."""
     canvas.paste(palette.dark, (0, 0, WIDTH, HEIGHT))
     draw = ImageDraw.Draw(canvas)
     for x, y in rng.uniform((0, 0), (WIDTH, HEIGHT), (170, 2)):
@@ -144,7 +144,7 @@ def planets(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> 
 
 
 def burst(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """Rays out of a centre, rings and a star upon them."""
+    """Paints rays from a centre, with rings and a star over them."""
     draw = ImageDraw.Draw(canvas)
     x, y, rays, turn = rng.uniform(200, 520), rng.uniform(430, 680), int(rng.integers(7, 22)), rng.uniform(0, 1)
     outer = star(x, y, 1500, 1500, rays, turn)
@@ -160,7 +160,7 @@ def burst(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> No
 
 
 def sea(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """A sailing boat on a swell."""
+    """Paints a sailing boat on a swell."""
     draw = ImageDraw.Draw(canvas)
     disc(draw, rng.uniform(60, 660), rng.uniform(260, 420), rng.uniform(40, 120), palette.accent)
     layers = int(rng.integers(5, 9))
@@ -182,7 +182,7 @@ def sea(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None
 
 
 def tree(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """A branching tree in leaf on a hill."""
+    """Paints a branching tree in leaf on a hill."""
     draw = ImageDraw.Draw(canvas)
     moon = mix(palette.light, palette.accent, 0.3)
     disc(draw, rng.uniform(200, 520), rng.uniform(430, 560), rng.uniform(200, 300), moon)
@@ -203,7 +203,7 @@ def tree(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> Non
 
 
 def flowers(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """A handful of blossoms on bent stems."""
+    """Paints a few blossoms on bent stems."""
     draw = ImageDraw.Draw(canvas)
     foot = rng.uniform(280, 440)
     for _ in range(rng.integers(3, 8)):
@@ -223,7 +223,7 @@ def flowers(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> 
 
 
 def tiles(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """A grid of quarter circles, triangles, dots and bars."""
+    """Paints a grid of quarter circles, triangles, dots and bars."""
     draw = ImageDraw.Draw(canvas)
     columns = int(rng.integers(3, 7))
     side = WIDTH / columns
@@ -250,7 +250,7 @@ def tiles(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> No
 
 
 def contours(canvas: Image.Image, palette: Palette, rng: np.random.Generator) -> None:
-    """Bands of a smooth random field, like a map's heights."""
+    """Paints bands of a smooth random field, like the heights of a map."""
     rough = Image.fromarray(rng.random((int(rng.integers(4, 9)), int(rng.integers(3, 7))), dtype=np.float32))
     field = np.asarray(rough.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))  # (HEIGHT, WIDTH)
     level = np.clip(field, 0, 1) * rng.integers(6, 14)
@@ -263,7 +263,7 @@ MOTIFS: tuple[Motif, ...] = (mountains, city, portrait, planets, burst, sea, tre
 
 
 def _wave(rng: np.random.Generator, base: float, swell: float, roughness: float) -> Points:
-    """A line across the canvas around the height `base`: three sines and some noise, 61 points."""
+    """Returns 61 points of a line across the canvas around the height `base`: three sines and some noise."""
     x = np.linspace(0, WIDTH, 61)
     y = base + rng.normal(0, 1, 61) * roughness
     for harmonic in (1, 2, 4):

@@ -1,4 +1,4 @@
-"""The codebook: a fair, bounded sample of local features, and k-means over it."""
+"""Fits a codebook: draws a bounded sample of local features, the same number from each image, then runs k-means."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tfvlad_kernels import cluster_sums
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T", bound=np.generic)
 
-_FEATURES_PER_IMAGE = 32  # at least, so that a sample of many images needs a bounded number of forward passes
-_SEEDING_SAMPLES = 64  # per centroid: enough for k-means++, whose cost grows with them
-_EARLY_SAMPLES = 1024  # per centroid, of Lloyd's early iterations; more of them move the centroids no better
+_FEATURES_PER_IMAGE = 32  # at least; so the number of forward passes stays bounded, however many images there are
+_SEEDING_SAMPLES = 64  # features per centroid for k-means++, whose cost grows with them
+_EARLY_SAMPLES = 1024  # features per centroid in Lloyd's early iterations; more do not make them any better
 _MOST_ITERATIONS = 100
 _TOLERANCE = 1e-4  # an iteration that lowers the inertia by a smaller share is the last
 
@@ -33,38 +33,54 @@ def images_to_sample(images: int, samples: int, seed: int) -> npt.NDArray[np.int
 
 
 class FeatureSample:
-    """Draws the same number of random local features from every image, as many as `samples` allows together."""
+    """Draws the same number of random local features from every image, and keeps a bounded number in all.
+
+    Args:
+      images: how many images will be added.
+      samples: features to keep, at most.
+      seed: makes the choice reproducible.
+    """
 
     def __init__(self, images: int, samples: int, seed: int) -> None:
-        """Takes how many images will come, how many features to keep at most, and the seed."""
         self._share = share(images, samples)
         self._samples = samples
         self._seed = seed
         self._drawn: list[tuple[int, Floats]] = []
 
     def add(self, position: int, features: Floats) -> None:
-        """Draws from one image: its position in the input, and (N, C) float32."""
+        """Draws from one image.
+
+        Args:
+          position: where the image stands in the input.
+          features: (N, C) float32.
+        """
         chosen = draw(position, len(features), self._share, self._seed)
         self._drawn.append((position, features[chosen]))
 
     def features(self) -> Floats:
-        """All that was drawn, (S, C) float32, S at most `samples`."""
+        """Returns all features that were drawn: (S, C) float32, S at most `samples`."""
         drawn = np.concatenate([features for _, features in sorted(self._drawn, key=lambda one: one[0])])
         return bounded(drawn, self._samples, self._seed)
 
 
 def share(images: int, samples: int) -> int:
-    """How many features each image gives to a sample."""
+    """The number of features that each image gives to a sample."""
     return -(-samples // max(images, 1))
 
 
 def draw(position: int, features: int, share: int, seed: int) -> npt.NDArray[np.intp]:
-    """Chooses at most `share` of an image's features, whatever the order in which images arrive: sorted places."""
+    """Chooses `share` of an image's features at random, or all where there are fewer.
+
+    The choice depends on the image's position and the seed, and not on the order in which images arrive.
+
+    Returns:
+      (n,) the sorted rows of the chosen features.
+    """
     return np.sort(np.random.default_rng((seed, position)).permutation(features)[:share])
 
 
 def bounded(drawn: npt.NDArray[T], samples: int, seed: int) -> npt.NDArray[T]:
-    """Leaves at most `samples` of the features drawn from all images, or of their places, in the images' order."""
+    """Keeps `samples` random rows of what was drawn from all images, in their order, or all where there are fewer."""
     if len(drawn) <= samples:
         return drawn
     keep = np.random.default_rng(seed).permutation(len(drawn))[:samples]
@@ -72,11 +88,12 @@ def bounded(drawn: npt.NDArray[T], samples: int, seed: int) -> npt.NDArray[T]:
 
 
 def fit_codebook(features: Floats, clusters: int, seed: int) -> Floats:
-    """k-means: k-means++ seeding (Arthur and Vassilvitskii 2007, scikit-learn's), then Lloyd's iterations.
+    """Fits centroids by k-means: k-means++ seeding (Arthur and Vassilvitskii 2007), then Lloyd's iterations.
 
-    The iterations run on the library's own assignment kernel: as fast as a matrix product, and bit for bit the same
-    on any number of threads, which scikit-learn's are not. They converge on a random part of the features first, at a
-    fraction of the cost, and then on all. Beyond the features this takes the memory of that part: 1024 * K * C floats.
+    scikit-learn does the seeding. The iterations run on our own assignment kernel, which is as fast as a matrix product
+    and, unlike scikit-learn, gives the same bits on any number of threads. They first converge on a random part of the
+    features, at a fraction of the cost, and then on all of them. Beside the features this needs memory for that part:
+    1024 * K * C floats.
 
     Args:
       features: (S, C) float32.

@@ -1,8 +1,9 @@
-"""The encoder: backbone, codebook and whitening tied together; fit, encode, save, load."""
+"""The encoder: network, aggregation and whitening tied together; fit, encode, save, load."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -16,18 +17,20 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
-from tfvlad.encoding.engines import Engine, GraphEngine, KernelEngine
-from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
-from tfvlad.encoding.files import read_encoder, write_encoder
-from tfvlad.encoding.fitting import Fitting, OnError
-from tfvlad.encoding.layers import VLAD, LocalFeatures
-from tfvlad.encoding.layers import Whitening as WhiteningLayer
+from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
+from tfvlad.encoding._fitting import Fitting, OnError
+from tfvlad.encoding.aggregation import Aggregation, aggregation_of
+from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
+from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
+from tfvlad.encoding.keras_layers import LocalFeatures
+from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
 from tfvlad.images.listing import image_paths
-from tfvlad.images.loading import Source, image_loader
-from tfvlad.networks.backbones import NAMED, Backbone, load_backbone, load_cut_backbone
+from tfvlad.images.loading import Source, as_sources, image_loader
+from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
+from tfvlad.networks.named import comes_by_name
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,36 +38,53 @@ Floats = npt.NDArray[np.float32]
 class Encoder:
     """Turns images into descriptors: local features, VLAD, PCA-whitening (Ng, Yang and Davis 2015).
 
+    Instead of VLAD, `EncoderConfig.encoding` can choose another aggregation of the layer's activations.
+
+    Example:
+      >>> encoder = tfvlad.Encoder.fit("photographs", tfvlad.EncoderConfig(dim=64))
+      >>> encoder.save("photographs.encoder")
+      >>> encoder.encode("query.jpg").shape
+      (1, 64)
+
     Attributes:
       config: the settings, with the layer and the preprocessing that were found for them.
-      backbone: the sub-model that gives the local features.
-      codebook: (K, C) float32 centroids.
+      backbone: the network up to the layer.
+      aggregation: makes one vector per image of the layer's activations; of a VLAD it holds the codebook.
       whitening: fitted PCA-whitening, or None where `config.dim` is None.
       dim: length of a descriptor.
       fingerprint: hex digest of everything that shapes a descriptor.
       max_pixels: `config.max_pixels`.
-      extractor: runs the backbone over images.
+      extractor: runs the network over images, up to what the aggregation goes on with.
       engine: runs the whole encoder: on a GPU as one graph, else through the kernels.
     """
 
     def __init__(
-        self, config: EncoderConfig, extractor: FeatureExtractor, codebook: Floats, whitening: Whitening | None
+        self,
+        config: EncoderConfig,
+        backbone: Backbone,
+        aggregation: Aggregation,
+        whitening: Whitening | None,
+        extractor: FeatureExtractor[str] | None = None,
     ) -> None:
         """Ties fitted parts together; `fit` and `load` are the usual ways to get an encoder."""
-        backbone = extractor.backbone
         self.config = dataclasses.replace(config, layer=backbone.layer, preprocessing=backbone.preprocessing)
         self.backbone = backbone
-        self.codebook = codebook
+        self.aggregation = aggregation
         self.whitening = whitening
-        self.dim = whitening.dim if whitening else codebook.size
+        self.dim = whitening.dim if whitening else aggregation.length(backbone.channels)
         self.max_pixels = config.max_pixels
-        self.fingerprint = _fingerprint(self.config, backbone, codebook, whitening)
-        self.extractor = extractor
+        self.fingerprint = _fingerprint(self.config, backbone, aggregation.codebook, whitening)
+        self.extractor = extractor or _extractor(config, backbone, Head(0, aggregation.head()))
         self.engine: Engine = (
-            GraphEngine(extractor, self.model())
+            GraphEngine(self.extractor, self.model())
             if tf.config.list_logical_devices("GPU")
-            else KernelEngine(extractor, self.config, codebook, whitening)
+            else KernelEngine(self.extractor, aggregation, whitening)
         )
+
+    @property
+    def codebook(self) -> Floats | None:
+        """(K, C) float32 centroids of a VLAD; None of any other aggregation."""
+        return self.aggregation.codebook
 
     @classmethod
     def fit(
@@ -74,7 +94,7 @@ class Encoder:
         seed: int = 0,
         on_error: OnError | None = None,
     ) -> Encoder:
-        """Fits the codebook and the whitening.
+        """Fits the codebook, where the encoding is VLAD, and the whitening, where `config.dim` is not None.
 
         Both are fitted on bounded, seeded samples, so time and memory stop growing with the number of images.
 
@@ -92,13 +112,16 @@ class Encoder:
         config = config or EncoderConfig()
         sources = _list_sources(photographs)
         backbone = load_backbone(config)
+        aggregation = aggregation_of(config)
+        size = aggregation.length(backbone.channels)
         if config.dim is not None:
-            check_dim(config.dim, len(sources), config.clusters * backbone.channels)
-        extractor = _extractor(config, backbone)
+            check_dim(config.dim, len(sources), size)
+        extractor = _extractor(config, backbone, Head(0, aggregation.head()))
         fitting = Fitting(sources, extractor, config, seed, on_error)
-        codebook = fitting.codebook()
-        whitening = None if config.dim is None else fitting.whitening(codebook, config.dim)
-        return cls(config, extractor, codebook, whitening)
+        if aggregation.needs_codebook:
+            aggregation = aggregation_of(config, fitting.codebook())
+        whitening = None if config.dim is None else fitting.whitening(aggregation, size, config.dim)
+        return cls(config, backbone, aggregation, whitening, extractor)
 
     def encode(self, sources: Source | Iterable[Source]) -> Floats:
         """Encodes images; a progress bar shows where it takes long and standard error is a terminal.
@@ -112,8 +135,7 @@ class Encoder:
         Raises:
           ImageError: the first image that cannot be encoded.
         """
-        if isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3):
-            sources = [sources]
+        sources = as_sources(sources)
         total = len(sources) if isinstance(sources, Sized) else None
         rows = []
         for row in tqdm(self.encode_stream(sources), "Encoding", total, disable=None, delay=2, unit=" images"):
@@ -141,19 +163,26 @@ class Encoder:
         Raises:
           ImageError: the image cannot be used.
         """
-        (window,) = self.extractor.stream([source])
+        (window,) = self._local_extractor.stream([source])
         batch = window[0]
         if not isinstance(batch, FeatureBatch):
             raise batch[1]
-        features: Floats = batch.features[0].reshape(*batch.grid, -1)
+        features: Floats = batch.values[AGGREGATED][0].reshape(*batch.grids[AGGREGATED], -1)
         return features
+
+    @functools.cached_property
+    def _local_extractor(self) -> FeatureExtractor[str]:
+        """Gives local features: the encoder's own extractor, unless its aggregation takes something else."""
+        if isinstance(self.extractor.heads[AGGREGATED].layer, LocalFeatures):
+            return self.extractor
+        return _extractor(self.config, self.backbone, Head(0, LocalFeatures()))
 
     def model(self) -> keras.Model:
         """The same encoder as one Keras model: (B, H, W, 3) float32, preprocessed -> (B, dim) float32."""
-        config = self.config
         inputs = keras.Input((None, None, 3), name="images")
-        x = LocalFeatures(name="local_features")(self.backbone.model(inputs))
-        x = VLAD(config.clusters, config.intra_norm, config.power, centroids=self.codebook, name="vlad")(x)
+        x = self.aggregation.head()(self.backbone.model(inputs))
+        if tail := self.aggregation.tail():
+            x = tail(x)
         if self.whitening:
             x = WhiteningLayer(self.dim, *self.whitening.folded(), name="whitening")(x)
         return keras.Model(inputs, x, name="encoder")
@@ -164,8 +193,7 @@ class Encoder:
         Raises:
           ArtifactError: something else is there.
         """
-        by_name = self.config.backbone in NAMED and self.config.weights == "imagenet"
-        network = None if by_name else self.backbone.model
+        network = None if comes_by_name(self.config) else self.backbone.model
         write_encoder(path, self.config, self.codebook, self.whitening, network, self.fingerprint)
 
     @classmethod
@@ -191,22 +219,32 @@ class Encoder:
             stored.config, **{name: value for name, value in replaced.items() if value is not None}
         )
         backbone = load_backbone(config) if stored.backbone is None else load_cut_backbone(stored.backbone, config)
-        if backbone.channels != stored.codebook.shape[1]:
-            raise MismatchError(
-                f"{os.fsdecode(path)}: the network gives features of {backbone.channels} channels, the codebook has "
-                f"{stored.codebook.shape[1]}"
-            )
+        _check_channels(os.fsdecode(path), stored, backbone)
         if _fingerprint(stored.config, backbone, stored.codebook, stored.whitening) != stored.fingerprint:
             raise MismatchError(
                 f"{os.fsdecode(path)}: this tfvlad, or the weights of {stored.config.backbone} found here, would give "
                 "other descriptors than the encoder was fitted with; fit it anew"
             )
-        return cls(config, _extractor(config, backbone), stored.codebook, stored.whitening)
+        return cls(config, backbone, aggregation_of(config, stored.codebook), stored.whitening)
 
 
-def _extractor(config: EncoderConfig, backbone: Backbone) -> FeatureExtractor:
+def _extractor(config: EncoderConfig, backbone: Backbone, head: Head) -> FeatureExtractor[str]:
     loader = image_loader(config.image_size, config.resize, backbone.preprocessing, config.max_pixels)
-    return FeatureExtractor(backbone, loader, config.image_size)
+    return FeatureExtractor(backbone.model, loader, config.image_size, {AGGREGATED: head})
+
+
+def _check_channels(path: str, stored: StoredEncoder, backbone: Backbone) -> None:
+    """Refuses a network whose features are not of the length that codebook and whitening are made for."""
+    channels = backbone.channels
+    if stored.codebook is not None and stored.codebook.shape[1] != channels:
+        raise MismatchError(
+            f"{path}: the network gives features of {channels} channels, the codebook has {stored.codebook.shape[1]}"
+        )
+    size = aggregation_of(stored.config).length(channels)
+    if stored.whitening is not None and len(stored.whitening.mean) != size:
+        raise MismatchError(
+            f"{path}: the network gives vectors of {size} numbers, the whitening takes {len(stored.whitening.mean)}"
+        )
 
 
 def _list_sources(photographs: str | os.PathLike[str] | Iterable[Source]) -> list[Source]:
@@ -218,21 +256,20 @@ def _list_sources(photographs: str | os.PathLike[str] | Iterable[Source]) -> lis
     return list(image_paths(photographs))
 
 
-def _fingerprint(config: EncoderConfig, backbone: Backbone, codebook: Floats, whitening: Whitening | None) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(
+    config: EncoderConfig, backbone: Backbone, codebook: Floats | None, whitening: Whitening | None
+) -> str:
+    of_encoding = ("intra_norm", "power") if config.encoding == "vlad" else ("encoding",)
+    names = ("layer", "preprocessing", "image_size", "resize", *of_encoding)
     shaping: dict[str, Any] = {
         "preprocessing version": images.VERSION,
         "backbone": backbone.digest,
-        **{
-            name: getattr(config, name)
-            for name in ("layer", "preprocessing", "image_size", "resize", "intra_norm", "power")
-        },
+        **{name: getattr(config, name) for name in names},
     }
     if config.precision != "float32":  # cosines to float32 fall to 0.991 (bfloat16) and 0.996 (float16) on photographs
         shaping["precision"] = config.precision
-    digest.update(json.dumps(shaping, sort_keys=True).encode())
-    tensors = [codebook, *(dataclasses.astuple(whitening) if whitening else ())]
-    for tensor in tensors:
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
+    for tensor in [*([] if codebook is None else [codebook]), *(dataclasses.astuple(whitening) if whitening else ())]:
         digest.update(f"{tensor.shape} {tensor.dtype}".encode())
         digest.update(np.ascontiguousarray(tensor).data)
     return digest.hexdigest()

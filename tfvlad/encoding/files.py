@@ -1,4 +1,4 @@
-"""The encoder's folder: written whole, and checked from digest to value before anything of it is used."""
+"""The encoder's folder: it is written whole or not at all, and checked completely before anything of it is used."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import json
 import os
 from importlib.metadata import version
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.networks.backbones import NAMED
+from tfvlad.networks.named import comes_by_name
 from tfvlad.storage.atomic import atomic_folder, settle
 from tfvlad.storage.untrusted import read_arrays, refuse_links
 from tfvlad.version import __version__
 
-FORMAT = 1
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 2  # the newest that is read; 1 is a VLAD encoder, which is still written as such, 2 has another encoding
 
 _DESCRIPTION, _CODEBOOK, _WHITENING, _BACKBONE = "encoder.json", "codebook.npz", "whitening.npz", "backbone.keras"
 _TENSOR_FILES = (_CODEBOOK, _WHITENING, _BACKBONE)
@@ -35,18 +37,18 @@ Floats = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class StoredEncoder:
-    """What a folder holds.
+    """The contents of an encoder's folder.
 
     Attributes:
       config: the settings.
-      codebook: (K, C) float32, finite.
+      codebook: (K, C) float32, finite, of a VLAD; else None.
       whitening: fitted whitening, or None.
       backbone: path of the stored sub-model, or None where the network is rebuilt by its name.
-      fingerprint: the encoder's, as it was when saved.
+      fingerprint: the encoder's fingerprint when it was saved.
     """
 
     config: EncoderConfig
-    codebook: Floats
+    codebook: Floats | None
     whitening: Whitening | None
     backbone: str | None
     fingerprint: str
@@ -55,7 +57,7 @@ class StoredEncoder:
 def write_encoder(
     path: str | os.PathLike[str],
     config: EncoderConfig,
-    codebook: Floats,
+    codebook: Floats | None,
     whitening: Whitening | None,
     network: keras.Model | None,
     fingerprint: str,
@@ -65,25 +67,29 @@ def write_encoder(
     Args:
       path: the folder.
       config: settings.
-      codebook: (K, C) float32.
+      codebook: (K, C) float32 of a VLAD, or None.
       whitening: fitted whitening, or None.
-      network: the sub-model, where it cannot be had again by its name; else None.
-      fingerprint: the encoder's.
+      network: the network up to the layer, where it cannot be had again by its name; else None.
+      fingerprint: the encoder's fingerprint.
 
     Raises:
       ArtifactError: something else is there.
     """
     check_target(path)
+    settings = dataclasses.asdict(config)
+    if config.encoding == "vlad":
+        del settings["encoding"]  # which format 1 has no word for
     with atomic_folder(path) as folder:
-        np.savez(os.path.join(folder, _CODEBOOK), centroids=codebook)
+        if codebook is not None:
+            np.savez(os.path.join(folder, _CODEBOOK), centroids=codebook)
         if whitening is not None:
             np.savez(os.path.join(folder, _WHITENING), **dataclasses.asdict(whitening))
         if network is not None:
             network.save(os.path.join(folder, _BACKBONE))
         description = {
-            "format": FORMAT,
+            "format": 1 if config.encoding == "vlad" else 2,
             "fingerprint": fingerprint,
-            "config": dataclasses.asdict(config),
+            "config": settings,
             "versions": {"tfvlad": __version__, **{package: version(package) for package in _PACKAGES}},
             "sha256": {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))},
         }
@@ -96,7 +102,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """Refuses to write an encoder where something else lies, or where nothing can be written.
 
     Raises:
-      ArtifactError: says which of the two.
+      ArtifactError: the message says which of the two is the case.
     """
     if os.path.lexists(path) and not os.path.isfile(os.path.join(path, _DESCRIPTION)):
         raise ArtifactError(os.fsdecode(path), "exists and is not an encoder; it is not overwritten")
@@ -124,25 +130,38 @@ def read_encoder(path: str | os.PathLike[str]) -> StoredEncoder:
             raise ArtifactError(file, "missing" if name in digests else "not listed in encoder.json")
         if name in digests and _digest(file) != digests[name]:
             raise ArtifactError(file, "damaged: its SHA-256 is not the one in encoder.json")
-    config = _read_config(os.path.join(folder, _DESCRIPTION), description["config"])
-    if _BACKBONE not in digests and not _by_name(config):
+    config = _read_config(os.path.join(folder, _DESCRIPTION), description["config"], description["format"])
+    if _BACKBONE not in digests and not comes_by_name(config):
         raise ArtifactError(os.path.join(folder, _BACKBONE), f"missing: {config.backbone!r} is not a network by name")
-    codebook = read_arrays(os.path.join(folder, _CODEBOOK), {"centroids": (config.clusters, None)})["centroids"]
+    codebook = None
+    if config.encoding == "vlad":
+        codebook = read_arrays(os.path.join(folder, _CODEBOOK), {"centroids": (config.clusters, None)})["centroids"]
+    elif _CODEBOOK in digests:
+        raise ArtifactError(os.path.join(folder, _CODEBOOK), f"no encoder with encoding {config.encoding} has one")
     whitening = None
     if config.dim is not None:
-        size = codebook.size
-        shapes = {"mean": (size,), "components": (config.dim, size), "variances": (config.dim,)}
-        whitening = Whitening(**read_arrays(os.path.join(folder, _WHITENING), shapes))
-        if not (whitening.variances > 0).all():
-            raise ArtifactError(os.path.join(folder, _WHITENING), "variances must be above 0")
+        whitening = _read_whitening(
+            os.path.join(folder, _WHITENING), config.dim, None if codebook is None else codebook.size
+        )
     backbone = os.path.join(folder, _BACKBONE) if _BACKBONE in digests else None
     return StoredEncoder(config, codebook, whitening, backbone, description["fingerprint"])
+
+
+def _read_whitening(path: str, dim: int, size: int | None) -> Whitening:
+    """Reads a whitening of vectors of `size` numbers; None is any number, but the same in all its arrays."""
+    shapes = {"mean": (size,), "components": (dim, size), "variances": (dim,)}
+    whitening = Whitening(**read_arrays(path, shapes))
+    if whitening.components.shape[1] != len(whitening.mean):
+        raise ArtifactError(path, f"mean has {len(whitening.mean)} numbers, components {whitening.components.shape[1]}")
+    if not (whitening.variances > 0).all():
+        raise ArtifactError(path, "variances must be above 0")
+    return whitening
 
 
 def _read_description(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, _DESCRIPTION)
     if not os.path.lexists(folder):
-        settle(folder)  # it was about to be replaced when the process died
+        settle(folder)  # a process died while it was replacing the folder
     try:
         if os.path.isdir(folder):
             refuse_links(folder)
@@ -167,20 +186,17 @@ def _read_description(folder: str) -> dict[str, Any]:
     return dict(description)
 
 
-def _read_config(path: str, stored: dict[str, Any]) -> EncoderConfig:
+def _read_config(path: str, stored: dict[str, Any], format_: int) -> EncoderConfig:
     try:
         config = EncoderConfig(**stored)
     except (ConfigError, TypeError) as error:
         raise ArtifactError(path, f"damaged: config: {error}") from None
+    if format_ == 1 and config.encoding != "vlad":
+        raise ArtifactError(path, f"damaged: config: format 1 has no encoding {config.encoding!r}")
     wrong = [name for name, kinds in _KINDS.items() if not isinstance(getattr(config, name), kinds)]
     if wrong:
         raise ArtifactError(path, f"damaged: config: {wrong[0]} cannot be {getattr(config, wrong[0])!r:.100}")
     return config
-
-
-def _by_name(config: EncoderConfig) -> bool:
-    """Whether the network can be had again by its name, so that the folder need not hold it."""
-    return config.backbone in NAMED and config.weights == "imagenet"
 
 
 def _digest(path: str) -> str:

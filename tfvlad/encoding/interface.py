@@ -1,4 +1,4 @@
-"""What an index and its queries need of an encoder, and the encoder that a folder holds."""
+"""What an index needs of any encoder, and how the encoder in a folder is loaded."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class AnyEncoder(Protocol):
 def load_folder(folder: str, max_pixels: int | None = None) -> AnyEncoder:
     """Loads the encoder that a folder holds.
 
-    The folder of a served encoder, such as an index's copy, is refused: whoever made it would choose where the images
-    are sent.
+    A folder that only stands for a served encoder, such as an index's copy of one, is refused: whoever made the folder
+    would choose the server that images are sent to.
 
     Args:
       folder: the encoder's folder.

@@ -1,26 +1,31 @@
-"""Where an encoder's time goes: each stage by itself, then all of them at once."""
+"""Measures where an encoder's time goes: each stage by itself, and all of them at once."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import tensorflow as tf
 
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.batching import ImageBatch
 from tfvlad.images.loading import Source
-from tfvlad.networks.machine import usable_cores
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage, run by itself.
+    """The time of one stage, run by itself.
 
     Attributes:
-      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``; on a GPU the last three
-        are one, ``graph``.
+      name: ``decoding`` (with reading and resizing), ``network``, ``VLAD`` or ``whitening``. An encoder that pools
+        has ``network and GeM pooling``, or the like, instead of the two in the middle. On a GPU all but the first are
+        one, ``graph``.
       seconds: wall time of all images.
       cpu_seconds: processor time of all images, over all threads.
     """
@@ -35,12 +40,12 @@ class Throughput:
     """How fast an encoder is on some images.
 
     Attributes:
-      images: how many could be encoded.
-      failed: those that could not.
-      stages: each by itself.
-      seconds: wall time of all stages at once, as `Encoder.encode_stream` runs them; with the failures.
+      images: how many images could be encoded.
+      failed: the images that could not, and why.
+      stages: the time of each stage by itself.
+      seconds: wall time of all stages at once, as `Encoder.encode_stream` runs them, including the failed images.
       cpu_seconds: processor time of the same.
-      cores: that the process may use.
+      cores: how many cores the process may use.
     """
 
     images: int
@@ -52,18 +57,21 @@ class Throughput:
 
     @property
     def efficiency(self) -> float:
-        """The time that the stages' processor time would take on all cores, none ever idle, over the time it took."""
+        """How well the cores are used, from 0 to 1: the shortest possible time over the time that it took.
+
+        The shortest possible time is the stages' processor time, spread over all cores with none ever idle.
+        """
         return sum(stage.cpu_seconds for stage in self.stages) / self.cores / self.seconds
 
 
 def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
     """Encodes images as usual, then stage by stage.
 
-    The first images are encoded once before anything counts, so that compiling is not measured. Memory is bounded by
-    a few batches.
+    The first images are encoded once before the clock starts, so that compiling is not measured. Memory is bounded by a
+    few batches.
 
     Args:
-      encoder: any.
+      encoder: the encoder to measure.
       sources: images, see `Encoder.encode`.
 
     Raises:
@@ -88,7 +96,7 @@ def measure(encoder: Encoder, sources: Sequence[Source]) -> Throughput:
 
 
 class _Clock:
-    """Sums up what several runs take."""
+    """Adds up the wall time and the processor time of several runs."""
 
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
@@ -106,5 +114,23 @@ def _each(stage: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 
 
 def _failures(rows: Iterable[Any]) -> dict[int, Failure]:
-    """Takes descriptors and lets go of them; gives what is not one, by its position."""
+    """Runs through descriptors without keeping them, and returns the failures by the images' positions."""
     return {position: Failure.of(row) for position, row in enumerate(rows) if isinstance(row, ImageError)}
+
+
+def processor() -> str:
+    """Names what this process may compute with: the processor, its cores, GPUs. Example: ``AMD EPYC 7B13, 2 cores``."""
+    cores = usable_cores()
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
+        name = next(line for line in file if line.startswith("model name")).partition(":")[2].strip()
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.get_visible_devices("GPU")
+    ]
+    return ", ".join([f"{name}, {cores} core{'s' if cores > 1 else ''}", *gpus])
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,7 @@
-"""PCA-whitening of VLADs: fit and apply (Jégou and Chum, ECCV 2012, section 4; Ng et al. 2015, section 3.3)."""
+"""PCA-whitening of the vectors that an aggregation gives: fit and apply.
+
+Jégou and Chum, ECCV 2012, section 4; Ng et al. 2015, section 3.3.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tfvlad.errors import ConfigError
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-_EXACT_UP_TO = 2048  # samples, or dimensions of a VLAD; up to there the exact way costs no more
+_EXACT_UP_TO = 2048  # samples, or dimensions of a vector; up to there the exact way costs no more
 _CENTRED = 2**23  # values that are centred, in float64, at a time: 64 MiB
 _KRYLOV_BLOCKS = 5  # closer to the exact variances than scikit-learn's seven power iterations, at 9 products for 16
 _OVERSAMPLING = 10  # directions beyond `dim` in a block
@@ -47,15 +50,15 @@ class Whitening:
 
 
 def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
-    """Fits PCA-whitening, without a centred copy of the sample.
+    """Fits PCA-whitening. It makes no centred copy of the sample, which may be large.
 
     Args:
       vlads: (S, D) float32.
       dim: dimensions to leave.
-      seed: of the randomised decomposition that large samples take.
+      seed: of the randomised decomposition that is used for large samples.
 
     Raises:
-      ConfigError: S vectors do not span `dim` directions of variance; the message says how many they do.
+      ConfigError: the vectors vary in fewer than `dim` directions; the message says in how many they do.
     """
     check_dim(dim, *vlads.shape)
     mean = vlads.mean(axis=0, dtype=np.float64)
@@ -77,7 +80,7 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
 
 
 def fits_exactly(shape: tuple[int, ...], dim: int) -> bool:
-    """Whether `fit_whitening` takes a sample's own principal directions; else it finds them nearly, by `dim`.
+    """Whether `fit_whitening` computes the exact principal directions of a sample; else it approximates `dim` of them.
 
     Args:
       shape: (S, D) of the sample.
@@ -87,9 +90,9 @@ def fits_exactly(shape: tuple[int, ...], dim: int) -> bool:
 
 
 def _exact(vlads: Floats, mean: Doubles, dim: int) -> tuple[Floats, Doubles]:
-    """The principal directions, from the products of all samples, or of all dimensions where those are fewer.
+    """Computes the principal directions from the products of all samples, or of all dimensions where those are fewer.
 
-    In float64: a product squares the range of the values, and float32 would lose the small variances.
+    It does so in float64: a product squares the range of the values, and float32 would lose the small variances.
 
     Returns:
       (dim, D) orthonormal rows, and the (dim,) sums of squares along them, the largest first.
@@ -119,7 +122,7 @@ def _centred(vlads: Floats, mean: Doubles) -> Iterator[Doubles]:
 
 
 def _randomised(vlads: Floats, mean: Floats, dim: int, seed: int) -> tuple[Floats, Doubles]:
-    """The principal directions, nearly, from a block Krylov space (Musco and Musco 2015, algorithm 2).
+    """Approximates the principal directions in a block Krylov space (Musco and Musco 2015, algorithm 2).
 
     Returns:
       As `_exact`.
@@ -142,15 +145,15 @@ def _randomised(vlads: Floats, mean: Floats, dim: int, seed: int) -> tuple[Float
     return (basis @ vectors[:, ::-1][:, :dim].astype(np.float32)).T, squares[::-1][:dim]
 
 
-def check_dim(dim: int, samples: int, vlad_size: int) -> None:
-    """Refuses a `dim` that so many samples cannot give, before the work is done.
+def check_dim(dim: int, samples: int, size: int) -> None:
+    """Refuses a `dim` that so many vectors of `size` numbers cannot give, before the work is done.
 
     Raises:
-      ConfigError: says the largest possible one.
+      ConfigError: the message says which `dim` is the largest possible one.
     """
-    largest = min(samples - 1, vlad_size)
+    largest = min(samples - 1, size)
     if dim > largest:
         raise ConfigError(
-            f"dim={dim} is too large: {samples} images and VLADs of {vlad_size} dimensions give {max(largest, 0)} at "
-            "most; give more images, a smaller dim, or dim=0 for the whole VLAD"
+            f"dim={dim} is too large: {samples} images and vectors of {size} dimensions give {max(largest, 0)} at "
+            "most; give more images, a smaller dim, or dim=0 for the whole vector"
         )

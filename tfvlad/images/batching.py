@@ -1,4 +1,4 @@
-"""Images -> batches of one size, read and decoded ahead on threads."""
+"""Groups images into batches of one size, which are read and decoded ahead on threads; runs two stages at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
 import tensorflow as tf
 
@@ -15,6 +15,8 @@ from tfvlad.errors import ImageError
 from tfvlad.images.loading import Source, source_name
 
 Tensor = Any
+T = TypeVar("T")
+U = TypeVar("U")
 Rejected: TypeAlias = tuple[int, ImageError]  # where the image stands in the input, and what is wrong with it
 
 
@@ -24,7 +26,7 @@ class ImageBatch:
 
     Attributes:
       positions: where each image stands in the input.
-      names: what stands for each in messages.
+      names: the name of each image in messages.
       images: (B, h, w, 3) float32.
     """
 
@@ -36,10 +38,10 @@ class ImageBatch:
 def batches(
     sources: Iterable[Source], load: Callable[[Source], Tensor], size: int
 ) -> Iterator[list[ImageBatch | Rejected]]:
-    """Groups images into batches, a window of a few at a time, while the next window is being decoded.
+    """Groups images into batches, one window of images after the other, while the next window is being decoded.
 
-    Images of many sizes share a window, so that even they fill batches. Memory is bounded by two windows; a generator
-    of sources is read, in the caller's thread, only as far ahead as that.
+    A window holds images of any sizes, so that batches are filled even where sizes vary. Memory is bounded by two
+    windows. A generator of sources is read in the caller's thread, and no further ahead than that.
 
     Args:
       sources: images.
@@ -85,3 +87,20 @@ def _grouped(window: list[tuple[int, str, Tensor | ImageError]], size: int) -> I
         for start in range(0, len(alike), size):
             positions, names, images = zip(*alike[start : start + size], strict=True)
             yield ImageBatch(list(positions), list(names), tf.stack(images))
+
+
+def overlapped(windows: Iterator[T], work: Callable[[T], U]) -> Generator[U]:
+    """Applies `work` to each window in another thread, while the caller's thread makes the next window.
+
+    Yields:
+      The results, in order.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1, "tfvlad-encode") as pool:
+        before: concurrent.futures.Future[U] | None = None
+        for window in windows:
+            following = pool.submit(work, window)
+            if before is not None:
+                yield before.result()
+            before = following
+        if before is not None:
+            yield before.result()

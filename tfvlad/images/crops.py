@@ -1,4 +1,4 @@
-"""Image files as upright pixels, whole or in part, for queries that are a box in an image or an altered copy."""
+"""Reads an image file, or a box of it, as plain upright pixels: for queries that are a part of an image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.errors import ImageError
-from tfvlad.images.boxes import Box
-from tfvlad.images.decoding import decode
+from tfvlad.images import Box
+from tfvlad.images._decoding import decode
+from tfvlad.images._orientation import read_orientation, turn_upright
 from tfvlad.images.loading import read_file, run_decoder, source_name
-from tfvlad.images.orientation import read_orientation, turn_upright
 
-_EVERY_PIXEL = 2**24  # of a side: no decoder may reduce a smaller image
+_EVERY_PIXEL = 2**24  # pixels of a side; no image has so many, so that none is decoded at a reduced size
 
 
 def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
@@ -31,8 +31,8 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
       (H, W, 3) uint8 RGB, at least 1 x 1.
 
     Raises:
-      ImageError: the file cannot be read, or less than half of the box is inside the image, as where the file is not of
-        the size that the box was drawn on.
+      ImageError: the file cannot be read, or less than half of the box lies inside the image. The latter happens where
+        the box was drawn on a version of the image that has another size.
     """
     pixels = read_upright(path, max_pixels)
     height, width, _ = pixels.shape

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, without reading them."""
+"""Finds the image files of a folder, by their names, without reading them."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def list_images(root: str | os.PathLike[str], onerror: Callable[[OSError], objec
         for name in sorted(files):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 yield prefix + name
+
+
+def too_large(size: int) -> str:
+    """Why a file of so many bytes is refused unread; an empty string where it is not."""
+    return f"{size} bytes are more than an image file may have ({LARGEST_FILE})" if size > LARGEST_FILE else ""
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[str]:

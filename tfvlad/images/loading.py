@@ -1,7 +1,7 @@
-"""Files, bytes and arrays -> upright, resized, preprocessed tensors: the one preprocessing of fitting, indexing,
-searching and of the exported model.
+"""Prepares an image for a network: reads it, decodes it, turns it upright, resizes it and scales its pixels.
 
-Everything behind the reading of the file is TensorFlow graph code, so what an export serves is what was indexed.
+Fitting, indexing, searching and the exported model share this one preprocessing. Everything after the reading of the
+file is TensorFlow graph code, so an exported model prepares an image exactly as indexing did.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
 from tfvlad.errors import ImageError
-from tfvlad.images.decoding import decode, on_white, try_decode
-from tfvlad.images.headers import FORMATS, image_format
-from tfvlad.images.listing import LARGEST_FILE
-from tfvlad.images.orientation import read_orientation, turn_upright
+from tfvlad.images._decoding import decode, on_white, try_decode
+from tfvlad.images._headers import FORMATS, image_format
+from tfvlad.images._orientation import read_orientation, turn_upright
+from tfvlad.images.listing import LARGEST_FILE, too_large
 
 Tensor = Any
 Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
@@ -30,7 +30,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 # Raised whenever the pixels that the network sees change, so that older descriptors are not mixed with newer ones.
 VERSION = 1
 
-_WIDE = 2**14  # pixels
+_WIDE = 2**14  # pixels; a wider image is resized lying on its side
 
 _IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 _IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
@@ -40,17 +40,26 @@ _IMAGENET_MEAN_BGR_255 = (103.939, 116.779, 123.68)
 class ImageLoader:
     """Turns one image at a time into the tensor that a network takes.
 
+    Example:
+      >>> ImageLoader(224, "stretch", "caffe").load("photograph.jpg").shape
+      TensorShape([224, 224, 3])
+
+    Args:
+      image_size: see `tfvlad.config.EncoderConfig`, as for the other three.
+      resize: ``stretch`` or ``fit``.
+      preprocessing: how pixels are scaled.
+      max_pixels: an image with more is refused.
+
     Attributes:
       from_bytes: graph function, () string -> (h, w, 3) float32.
-      try_bytes: the same, and () bool: False where `from_bytes` would fail, with an image that means nothing.
+      try_bytes: the same without failing; it also gives () bool, False where `from_bytes` would fail. The image is then
+        meaningless.
       from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
     """
 
     def __init__(
         self, image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
     ) -> None:
-        """See `tfvlad.config.EncoderConfig` for the arguments."""
-
         limits: dict[str, Any] = {"at_least": image_size, "stretch": resize == "stretch", "max_pixels": max_pixels}
 
         def prepare(pixels: Tensor, data: Tensor) -> Tensor:
@@ -87,7 +96,7 @@ class ImageLoader:
           (h, w, 3) float32.
 
         Raises:
-          ImageError: the file cannot be read, or what is in it is no picture.
+          ImageError: the file cannot be read, or it is not an image that can be decoded.
         """
         if isinstance(source, np.ndarray):
             return self.from_pixels(rgb_pixels(source))
@@ -100,7 +109,7 @@ def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> 
     """Runs a graph function that decodes a file's bytes, () string, on the CPU.
 
     Raises:
-      ImageError: of this name; what is in the file is no picture.
+      ImageError: the bytes are not an image that can be decoded; `name` is the error's path.
     """
     if not data:
         raise ImageError(name, "an empty file")
@@ -139,9 +148,10 @@ def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
 
 
 def _resize(image: Tensor, size: Tensor) -> Tensor:
-    """The columns first, then the rows; what lies between is `size[0]` times the image's width of floats.
+    """Resizes to (h, w), with little memory also for very wide images.
 
-    An image so wide that this would be more than the largest photograph needs is laid on its side.
+    TensorFlow changes the height first, and holds h rows of the image's full width as floats before it changes the
+    width. Where the image is so wide that this takes more memory than the largest photograph, it is transposed before.
     """
 
     def on_its_side() -> Tensor:
@@ -172,8 +182,14 @@ def preprocess(image: Tensor, mode: Preprocessing) -> Tensor:
     return image
 
 
+def as_sources(sources: Source | Iterable[Source]) -> Iterable[Source]:
+    """Takes one image or several, and gives several: one becomes a list of one, anything else stays as it is."""
+    is_one = isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3)
+    return [sources] if is_one else sources  # type: ignore[list-item, return-value]
+
+
 def source_name(source: Source) -> str:
-    """What stands for a source in messages: its path, ``<bytes>`` or ``<array>``."""
+    """Names a source in messages: its path, ``<bytes>`` or ``<array>``."""
     if isinstance(source, np.ndarray):
         return "<array>"
     return "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
@@ -193,15 +209,15 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(name, "is not a regular file")
-            if status.st_size > LARGEST_FILE:
-                raise ImageError(name, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+            if reason := too_large(status.st_size):
+                raise ImageError(name, reason)
             return file.read(status.st_size or LARGEST_FILE)  # some file systems tell no sizes
     except OSError as error:
         raise ImageError(name, error.strerror or type(error).__name__) from None
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens without waiting for somebody to write into a named pipe."""
+    """Opens a file; a named pipe is opened as well, without waiting for somebody to write into it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -221,7 +237,7 @@ def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
-    """Makes one plain line of what a decoder said of its C++ self about an image file."""
+    """Turns a decoder's error, which names lines of C++ code, into one plain line about the image file."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return "there is not enough memory to decode it"
     asserted = re.search(r"assertion failed: \[b?'?(.+?)'?\]", str(error))

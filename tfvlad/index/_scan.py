@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfvlad.errors import Failure
-from tfvlad.images.listing import LARGEST_FILE, list_images
+from tfvlad.images.listing import LARGEST_FILE, list_images, too_large
 from tfvlad.index._folders import Root
 from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
 
@@ -103,8 +103,8 @@ class Scan:
                 self._fail(full, failure.reason)
                 self._saw(None, failure)
                 return None
-            if status.st_size > LARGEST_FILE:
-                self._fail(full, f"{status.st_size} bytes are more than an image file may have ({LARGEST_FILE})")
+            if reason := too_large(status.st_size):
+                self._fail(full, reason)
                 self._saw(image, failure)
                 return None
             with open(full, "rb") as file:

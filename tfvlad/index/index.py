@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError, Failure, MismatchError
 from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
-from tfvlad.index._hits import Hit, hits_of_ranking, hits_of_reranking
+from tfvlad.index._hits import Hit, Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, synchronise
 from tfvlad.index.catalog import Catalog, Snapshot
 from tfvlad.index.graph import HnswGraph
-from tfvlad.index.ranking import Ranking, search_exactly, search_through_graph, unit_rows
-from tfvlad.index.reranking import Query, Reranker
 from tfvlad.storage.atomic import atomic_folder, settle
 
 if TYPE_CHECKING:
@@ -33,10 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Hit", "Index"]
 
 Path = str | os.PathLike[str]
-
-# With fewer descriptors, or where more than a tenth of them is asked for, the exact search is as fast as the graph.
-_FEW = 1000
-_LARGE_SHARE = 10
 
 _PAGE = 4096  # files
 
@@ -53,6 +44,7 @@ class Index:
         self._path = path
         self._catalog = catalog
         self._graphs = GraphCache(catalog, HnswGraph)
+        self._searcher = Searcher(catalog, self._graphs, path)
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
         self._max_pixels = max_pixels
@@ -71,7 +63,7 @@ class Index:
         """
         folder = os.fspath(path)
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-            raise ConfigError(f"{folder} exists already; open it, or choose a path where nothing is")
+            raise ConfigError(f"{folder} exists already; open it, or choose another path")
         with atomic_folder(folder) as temporary:
             encoder.save(os.path.join(temporary, "encoder"))
             Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig()).close()
@@ -170,7 +162,7 @@ class Index:
         Raises:
           ImageError: a query cannot be read.
         """
-        return self._search(self.encoder.encode(queries), k, exact)
+        return self._searcher.search(self.encoder.encode(queries), k, exact)
 
     def search_descriptors(self, vectors: ArrayLike, k: int = 10, exact: bool = False) -> list[list[Hit]]:
         """Finds the images that are most like each descriptor; needs no encoder.
@@ -186,7 +178,7 @@ class Index:
         Raises:
           ConfigError: the shape is another, a value is not finite, or a vector is all zeros.
         """
-        return self._search(vectors, k, exact)
+        return self._searcher.search(vectors, k, exact)
 
     def verify(self, target_recall: float | None = None, k: int = 10, sample: int = 500, seed: int = 0) -> GraphRecall:
         """Measures how much of the exact result the graph finds, for queries near a sample of the index's descriptors.
@@ -214,7 +206,7 @@ class Index:
             raise ConfigError(f"k must be 1 or more, got {k}")
         with self._graphs.current() as (graph, snapshot):
             before = graph.ef_search
-            least = 0 if len(graph) >= _enough(k) else before
+            least = 0 if len(graph) >= enough_for_graph(k) else before
             result = measure_graph_recall(graph, snapshot, k, target_recall, sample, seed, least)
         if result.target_met and result.ef_search != before:
             with self._catalog.sole_writer(), self._catalog.write() as change:
@@ -266,40 +258,6 @@ class Index:
     ) -> None:
         self.close()
 
-    def _search(
-        self,
-        vectors: ArrayLike,
-        k: int,
-        exact: bool,
-        reranker: Reranker | None = None,
-        sources: Sequence[Source] | None = None,
-    ) -> list[list[Hit]]:
-        """Descriptors -> shortlist -> hits; a re-ranker, which may need the queries' images, comes between the two."""
-        queries = unit_rows(vectors, self._catalog.dim)
-        k = operator.index(k)
-        if k < 0:
-            raise ConfigError(f"k must be 0 or more, got {k}")
-        if k == 0 or not len(queries):
-            return [[] for _ in queries]
-        with self._ranked(queries, k if reranker is None else max(k, reranker.depth), exact) as (snapshot, shortlist):
-            folders = self._folders(snapshot)
-            if reranker is None:
-                return hits_of_ranking(snapshot, folders, shortlist, k)
-            images = [None] * len(queries) if sources is None else sources
-            described = [Query(descriptor, source) for descriptor, source in zip(queries, images, strict=True)]
-            return hits_of_reranking(snapshot, folders, shortlist, k, described, reranker)
-
-    @contextlib.contextmanager
-    def _ranked(self, queries: NDArray[np.float32], k: int, exact: bool) -> Iterator[tuple[Snapshot, Ranking]]:
-        """The k best images of each query, and the state of the catalog that was searched."""
-        if exact or not self._graphs.holds(_enough(k)):
-            with self._catalog.read() as snapshot:
-                if exact or not snapshot.has_descriptors(_enough(k)):
-                    yield snapshot, search_exactly(snapshot, queries, k)
-                    return
-        with self._graphs.current() as (graph, snapshot):
-            yield snapshot, search_through_graph(graph, snapshot, queries, k)
-
     def _check(self, encoder: AnyEncoder) -> None:
         made_with, given = self._catalog.fingerprint, encoder.fingerprint
         if given != made_with:
@@ -309,8 +267,3 @@ class Index:
 
     def _folders(self, snapshot: Snapshot) -> Folders:
         return Folders(snapshot.roots(), self._path, snapshot.path)
-
-
-def _enough(k: int) -> int:
-    """The number of descriptors from which on the graph is used to find k of them."""
-    return max(_FEW, _LARGE_SHARE * k + 1)

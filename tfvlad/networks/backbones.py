@@ -1,53 +1,17 @@
-"""A name or a Keras file -> the sub-model that ends at one layer, with its weights and preprocessing."""
+"""Loads a network, by its name or from a Keras file, with its weights, and cuts it at one layer."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import re
 
 import keras
 
 from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
+from tfvlad.networks.layers import fc_features, find_layer
+from tfvlad.networks.named import NAMED, check_fc, find_preprocessing
 from tfvlad.networks.weights import build_with_weights, first_line, weights_digest
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    """A network of `keras.applications`: what it is called there, and the paper's names for its layers."""
-
-    application: str
-    preprocessing: Preprocessing
-    default_layer: str
-    aliases: dict[str, str]
-
-
-_VGG16_ALIASES = {
-    f"conv{block}_{conv}": f"block{block}_conv{conv}"
-    for block, convs in enumerate((2, 2, 3, 3, 3), start=1)
-    for conv in range(1, convs + 1)
-} | {f"pool{block}": f"block{block}_pool" for block in range(1, 6)}
-
-# The paper's GoogLeNet and InceptionV3 have the same three stages (strides 8, 16, 32): the nth module of a stage
-# stands for the nth module of that stage. mixed8 only halves the grid, so 5a and 5b are mixed9 and mixed10.
-_INCEPTION_ALIASES = {
-    "inception_3a": "mixed0",
-    "inception_3b": "mixed1",
-    "inception_4a": "mixed3",
-    "inception_4b": "mixed4",
-    "inception_4c": "mixed5",
-    "inception_4d": "mixed6",
-    "inception_4e": "mixed7",
-    "inception_5a": "mixed9",
-    "inception_5b": "mixed10",
-}
-
-NAMED = {
-    "vgg16": _Named("VGG16", "caffe", "block4_conv3", _VGG16_ALIASES),
-    "inceptionv3": _Named("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +20,7 @@ class Backbone:
 
     Attributes:
       model: (B, H, W, 3) float32, preprocessed -> (B, h, w, C) float32 activations; layers beyond the cut are not in
-        it.
+        it. Fully connected features are a map of one cell: h = w = 1.
       layer: the layer's name.
       preprocessing: how pixels must be scaled.
       digest: SHA-256 of the kinds of layers and of all their weights.
@@ -80,33 +44,25 @@ def load_backbone(config: EncoderConfig) -> Backbone:
       ConfigError: the network, the layer or a setting does not exist or does not fit.
       WeightsError: the weights cannot be had.
     """
-    network = load_network(config.backbone, config.weights)
+    with_fc = config.encoding == "fc"
+    if with_fc:
+        check_fc(config)
+    network = load_network(config.backbone, config.weights, with_fc)
     preprocessing = find_preprocessing(config)
-    layer, output = find_layer(network, config.backbone, config.layer)
+    if with_fc:
+        layer, output = fc_features(network, config.backbone)
+        if config.layer not in (None, layer):
+            raise ConfigError(f"layer must be {layer!r} or left out for encoding fc, got {config.layer!r}")
+    else:
+        layer, output = find_layer(network, config.backbone, config.layer)
     model = keras.Model(network.inputs[0], output)
     compute_in(config.precision, model)
     check_input_size(model, config)
     return Backbone(model, layer, preprocessing, weights_digest(model))
 
 
-def find_preprocessing(config: EncoderConfig) -> Preprocessing:
-    """How a network's pixels must be scaled: as the configuration says, else as is known of the network.
-
-    Raises:
-      ConfigError: neither tells.
-    """
-    named = NAMED.get(config.backbone)
-    preprocessing = config.preprocessing or (named.preprocessing if named else None)
-    if preprocessing is None:
-        raise ConfigError(
-            f"preprocessing must be given for {config.backbone}: one of caffe, tf, torch, none; "
-            "it is how the network's training scaled its pixels"
-        )
-    return preprocessing
-
-
 def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
-    """Loads a sub-model that was saved already cut; for an encoder's own `backbone.keras`.
+    """Loads a network that was cut before it was saved: the `backbone.keras` in an encoder's folder.
 
     Raises:
       ConfigError: the file is not a model.
@@ -119,15 +75,23 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
     return Backbone(model, config.layer, config.preprocessing, weights_digest(model))
 
 
-def load_network(backbone: str, weights: str) -> keras.Model:
-    """Builds a whole network, without the classifier of the named ones; for the arguments see `EncoderConfig`.
+def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Model:
+    """Builds a whole network.
+
+    Args:
+      backbone: see `EncoderConfig`.
+      weights: likewise.
+      with_fc: whether `fc_features` are wanted of it. VGG16 then comes with its classifier, and takes images of one
+        size only; without, the named networks have no classifier and take any size.
 
     Raises:
       ConfigError: there is no such network, or it does not take RGB images.
       WeightsError: the weights cannot be had.
     """
     if backbone in NAMED:
-        return build_with_weights(backbone, getattr(keras.applications, NAMED[backbone].application), weights)
+        named = NAMED[backbone]
+        top = with_fc and named.fc_size is not None
+        return build_with_weights(backbone, getattr(keras.applications, named.application), weights, top)
     if not backbone.endswith(".keras"):
         raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
     if not os.path.isfile(backbone):
@@ -142,61 +106,8 @@ def load_network(backbone: str, weights: str) -> keras.Model:
     return network
 
 
-def map_layers(network: keras.Model, backbone: str) -> dict[str, keras.KerasTensor]:
-    """The layers whose output is a map of local features.
-
-    Keras numbers unnamed layers by what else the process has built (``conv2d_94`` …). In the named networks they are
-    counted from the network's own first one, so that a name means the same layer in every process.
-
-    Returns:
-      Layer name -> (B, h, w, C) symbolic output, in the order of the data.
-    """
-    outputs: dict[str, keras.KerasTensor] = {}
-    first_numbers: dict[str, int] = {}
-    for layer in network.layers:
-        name = layer.name
-        kind = re.sub("(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
-        numbered = re.fullmatch(kind + r"(?:_(\d+))?", name)
-        if numbered and backbone in NAMED:
-            number = int(numbered[1] or 0)
-            number -= first_numbers.setdefault(kind, number)
-            name = f"{kind}_{number}" if number else kind
-        output = layer.output  # of a layer used in several places, the first
-        is_map = isinstance(output, keras.KerasTensor) and len(output.shape) == 4
-        if is_map and not isinstance(layer, keras.layers.InputLayer):
-            outputs[name] = output
-    return outputs
-
-
-def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[str, keras.KerasTensor]:
-    """Finds a layer by its name or by the paper's name for it.
-
-    Args:
-      network: from `load_network`.
-      backbone: what it was loaded by.
-      name: the layer; None is the named network's default.
-
-    Returns:
-      The layer's own name, and its (B, h, w, C) symbolic output.
-
-    Raises:
-      ConfigError: there is no such layer, or none was named; says which there are.
-    """
-    layers = map_layers(network, backbone)
-    named = NAMED.get(backbone)
-    wanted = (name or named.default_layer) if named else name
-    own = named.aliases.get(str(wanted), wanted) if named else wanted
-    if own in layers:
-        return str(own), layers[str(own)]
-    there_are = f"the layers of {backbone} are: {_listing(list(layers))}"
-    if wanted is None:
-        raise ConfigError(f"layer must be given for {backbone}; {there_are}")
-    close = difflib.get_close_matches(wanted, layers, n=1)
-    raise ConfigError(f"layer {wanted!r} is not there{f', did you mean {close[0]!r}?' if close else ';'} {there_are}")
-
-
 def compute_in(precision: Precision, model: keras.Model) -> None:
-    """Sets what a model's layers compute in; their weights stay as they are. Quantised layers keep their arithmetic."""
+    """Sets the precision in which a model's layers compute. Weights stay as they are, and so do quantised layers."""
     policy = keras.DTypePolicy("float32" if precision == "float32" else f"mixed_{precision}")
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -206,10 +117,10 @@ def compute_in(precision: Precision, model: keras.Model) -> None:
 
 
 def check_input_size(model: keras.Model, config: EncoderConfig) -> None:
-    """Refuses an image size that a network of a fixed one does not take.
+    """Refuses an image size that a network with a fixed input size does not take.
 
     Raises:
-      ConfigError: says which it takes.
+      ConfigError: the message says which size the network takes.
     """
     sides = tuple(model.inputs[0].shape[1:3])
     if sides == (None, None):
@@ -219,10 +130,3 @@ def check_input_size(model: keras.Model, config: EncoderConfig) -> None:
             f"backbone {config.backbone} takes images of {sides[0]}x{sides[1]} pixels only: "
             f"image_size must be {sides[0]} and resize stretch, got {config.image_size} and {config.resize}"
         )
-
-
-def _listing(names: list[str], most: int = 40) -> str:
-    if len(names) <= most:
-        return ", ".join(names)
-    plain = [name for name in names if not re.match(r"(conv2d|batch_normalization|activation)", name)]
-    return f"{', '.join(plain)} and {len(names) - len(plain)} more; the layers command lists them all"

@@ -1,4 +1,4 @@
-"""What one cell of a layer's map sees of the image: stride, receptive field, channels.
+"""Computes what one cell of a layer's map depends on in the image: stride and receptive field.
 
 Arithmetic: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.
 """
@@ -10,7 +10,9 @@ from typing import Any
 
 import keras
 
-from tfvlad.networks.backbones import NAMED, load_network, map_layers
+from tfvlad.networks.backbones import load_network
+from tfvlad.networks.layers import map_layers
+from tfvlad.networks.named import NAMED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ def layer_facts(backbone: str) -> list[LayerFacts]:
     seen = _fields(network)
     facts = []
     for name, output in map_layers(network, backbone).items():
-        if id(output) not in seen:  # behind the second use of a layer
+        if id(output) not in seen:  # it comes after the second use of a layer
             continue
         stride, field = seen[id(output)]
         facts.append(LayerFacts(name, aliases.get(name, ""), max(stride), max(field), int(output.shape[-1])))

@@ -1,4 +1,4 @@
-"""A network's weights: ImageNet's, a file's, or seeded random ones; and their digest."""
+"""Puts weights into a network, ImageNet's, a file's or seeded random ones, and computes their digest."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def build_with_weights(name: str, build: Callable[..., keras.Model], weights: st
       build: the function of `keras.applications`.
       weights: ``imagenet`` (through Keras' own download and cache), ``random:SEED``, or the path of a ``.h5`` or
         ``.weights.h5`` file.
-      top: with its classifier, and so for the input size of its training only.
+      top: whether to build the classifier as well; the network then takes only the input size of its training.
 
     Raises:
-      WeightsError: the weights cannot be had; there is never a silent change to others.
+      WeightsError: the weights cannot be had. They are never silently replaced by others.
     """
     shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (None, None, 3)}
     if weights == "imagenet":
@@ -80,7 +80,10 @@ def _load_file(network: keras.Model, path: str) -> None:
 
 
 def _set_random(network: keras.Model, seed: str) -> None:
-    """He-normal kernels (He et al. 2015), everything else at rest; NumPy's generator makes them alike everywhere."""
+    """Fills kernels with He-normal values (He et al. 2015), and everything else with neutral ones.
+
+    NumPy's generator gives the same values on every machine.
+    """
     if not seed.isdecimal():
         raise WeightsError(f"weights random:SEED needs a whole number as SEED, got {seed!r}")
     generator = np.random.default_rng(int(seed))
@@ -94,5 +97,5 @@ def _set_random(network: keras.Model, seed: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says, cut to one line."""
+    """The first line of a library's error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

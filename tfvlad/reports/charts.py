@@ -1,4 +1,4 @@
-"""Charts as SVG: where axes, lines and marks lie; ``charts.html.j2`` draws them. No knowledge of what they show."""
+"""Charts of any data: where axes, lines and marks lie in an SVG, which ``charts.html.j2`` draws."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-WIDTH = 480  # of a chart, in the units of its view box; the page scales it
-PLOT = (60.0, 22.0, 404.0, 264.0)  # left, top, width, height of the plot in it
-TICK_WIDTH = 8.0  # of a character of the axes' labels
-LABELS = 24  # names along an axis at most; beyond, every second, third, ...
-TICKS_APART = 0.09  # of a logarithmic axis, at least
-ROOM = 16.0  # between the numbers of marks
+WIDTH = 480  # width of a chart, in the units of its view box; the page scales it
+PLOT = (60.0, 22.0, 404.0, 264.0)  # left, top, width and height of the plot in the chart
+TICK_WIDTH = 8.0  # width of a character of the axes' labels
+LABELS = 24  # most names along an axis; of more, every second, third, ... is written
+TICKS_APART = 0.09  # least distance of the ticks of a logarithmic axis, as a share of its length
+ROOM = 16.0  # least distance between the numbers of marks
 
 
 class Axis(NamedTuple):
-    """One axis.
+    """An axis of a chart.
 
     Attributes:
-      label: what it measures.
+      label: what the axis measures.
       low: value at its beginning.
       high: value at its end.
-      ticks: values and how they are written.
-      logarithmic: whether equal ratios take equal room.
+      ticks: values that are marked, and how they are written.
+      logarithmic: whether equal ratios have equal lengths.
     """
 
     label: str
@@ -33,23 +33,23 @@ class Axis(NamedTuple):
     logarithmic: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value lies: 0 at the beginning, 1 at the end."""
+        """Returns where a value lies: 0 at the beginning of the axis, 1 at its end."""
         if self.logarithmic:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
 
 class Point(NamedTuple):
-    """A value.
+    """A point of a series.
 
     Attributes:
-      x: along the lower axis.
-      y: along the left axis.
-      low: lower end of its interval; NaN for none.
-      high: upper end.
-      about: what a reader is told who points at it.
-      number: written beside it; 0 for none.
-      hollow: drawn as an outline.
+      x: value along the lower axis.
+      y: value along the left axis.
+      low: lower end of its interval; NaN for no interval.
+      high: upper end of its interval.
+      about: text that a reader sees who points at it.
+      number: a number that is written beside it; 0 for none.
+      hollow: whether it is drawn as an outline.
     """
 
     x: float
@@ -62,15 +62,15 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    """What has one colour, one kind of mark and one entry in the legend.
+    """Points with one colour, one kind of mark and one entry in the legend.
 
     Attributes:
-      name: for the legend.
-      points: in the order in which they are joined; those whose y is NaN are left out, and break the line.
-      colour: by number, from 0.
-      dashed: the line is.
-      joined: there is a line.
-      marked: there are marks.
+      name: its name in the legend.
+      points: the points in the order in which a line joins them; where y is NaN, the line is broken.
+      colour: number of its colour, from 0.
+      dashed: whether its line is dashed.
+      joined: whether a line joins the points.
+      marked: whether the points are marked.
     """
 
     name: str
@@ -82,13 +82,13 @@ class Series(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One chart.
+    """A chart.
 
     Attributes:
-      title: what it shows, also for those who cannot see it.
-      x: lower axis.
-      y: left axis.
-      series: drawn in this order.
+      title: what it shows; screen readers read it out.
+      x: the lower axis.
+      y: the left axis.
+      series: the series in the order in which they are drawn.
     """
 
     title: str
@@ -98,7 +98,7 @@ class Chart(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A point's place in the drawing, in units of the view box."""
+    """A point, and its position in the drawing in units of the view box."""
 
     x: float
     y: float
@@ -108,11 +108,11 @@ class Mark(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What the template draws of a series, in units of the view box.
+    """The drawing of a series, in units of the view box.
 
     Attributes:
-      lines: the points of each polyline.
-      marks: the points, with the ends of their intervals; NaN for none.
+      lines: the points of each polyline, as SVG writes them.
+      marks: the points, with the ends of their intervals; NaN for no interval.
     """
 
     lines: list[str]
@@ -120,12 +120,12 @@ class Drawing(NamedTuple):
 
 
 def linear(label: str, values: Iterable[float], high: float = math.inf) -> Axis:
-    """An axis over finite values with round ticks, from 0 unless they lie far from it.
+    """Makes an axis with round ticks that starts at 0, unless all values lie far from 0.
 
     Args:
-      label: what it measures.
-      values: what it must hold; NaN is left out.
-      high: what it does not go beyond, such as 1 for a share.
+      label: what the axis measures.
+      values: the values that it must hold; those that are not finite are left out.
+      high: a value that the axis does not go beyond, such as 1 for a share.
     """
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     least, most = min(0.0, *known) if min(known) < max(known) / 2 else min(known), max(known)
@@ -138,12 +138,14 @@ def linear(label: str, values: Iterable[float], high: float = math.inf) -> Axis:
 
 
 def logarithmic(label: str, values: Iterable[float]) -> Axis:
-    """An axis over positive values. Ticks are the values, where there are few; else 1, 2 and 5 times powers of ten, or
-    these powers alone.
+    """Makes a logarithmic axis.
+
+    Its ticks are the values themselves where there are few, else 1, 2 and 5 times the powers of ten, or these powers
+    alone.
 
     Args:
-      label: what it measures.
-      values: what it must hold; others than positive ones are left out.
+      label: what the axis measures.
+      values: the values that it must hold; those that are not positive and finite are left out.
     """
     known = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
     low, high = min(known) / 1.15, max(known) * 1.15
@@ -159,10 +161,10 @@ def logarithmic(label: str, values: Iterable[float]) -> Axis:
 
 
 def names(label: str, of: Sequence[str]) -> Axis:
-    """An axis with one place for each name, from 0; where there are many, only some are written.
+    """Makes an axis with one place for each name, from 0; of many names only some are written.
 
     Args:
-      label: what they are.
+      label: what the names stand for.
       of: the names in order.
     """
     each = math.ceil(len(of) / LABELS)
@@ -170,7 +172,7 @@ def names(label: str, of: Sequence[str]) -> Axis:
 
 
 def written(value: float) -> str:
-    """A positive value in few characters: ``0.5``, ``20``, ``5k``, ``2M``."""
+    """Writes a positive value in few characters: ``0.5``, ``20``, ``5k``, ``2M``."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
@@ -178,7 +180,7 @@ def written(value: float) -> str:
 
 
 def drawn(chart: Chart, series: Series) -> Drawing:
-    """Where the lines and marks of one of the chart's series lie."""
+    """Computes where the lines and marks of one of the chart's series lie."""
     marks = [_mark(chart, point) for point in series.points]
     pieces: list[list[Mark]] = [[]]
     for mark in marks:
@@ -191,24 +193,24 @@ def drawn(chart: Chart, series: Series) -> Drawing:
 
 
 def polyline(points: Iterable[tuple[float, float]]) -> str:
-    """Points as an SVG polyline writes them."""
+    """Writes points as an SVG polyline takes them."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def below(axis: Axis) -> float:
-    """The room that the lower axis' labels need: one line, or the longest name written downwards."""
+    """Returns the height that the labels of the lower axis need: one line, or the longest name written upwards."""
     longest = max((len(label) for _, label in axis.ticks), default=0)
     return 16 + longest * TICK_WIDTH if slanted(axis) else 22.0
 
 
 def slanted(axis: Axis) -> bool:
-    """Whether the lower axis' labels are too long to stand side by side."""
+    """Returns whether the labels of the lower axis are too long to stand side by side."""
     longest = max((len(label) for _, label in axis.ticks), default=0)
     return longest * TICK_WIDTH > PLOT[2] / max(1, len(axis.ticks)) - 4
 
 
 def numbered(marks: Iterable[Mark]) -> list[Mark]:
-    """The marks whose numbers can be written without one over the other, earlier ones first."""
+    """Returns the marks whose numbers can be written without overlap; earlier marks go first."""
     kept: list[Mark] = []
     for mark in marks:
         if mark.point.number and all(math.hypot(mark.x - k.x, mark.y - k.y) >= ROOM for k in kept):
@@ -223,12 +225,12 @@ def _mark(chart: Chart, point: Point) -> Mark:
 
 
 def _round_step(step: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """Rounds up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
 
 
-FILTERS: Mapping[str, Callable[..., object]] = {  # that ``charts.html.j2`` needs
+FILTERS: Mapping[str, Callable[..., object]] = {  # the Jinja filters of ``charts.html.j2``
     "drawn": drawn,
     "below": below,
     "slanted": slanted,

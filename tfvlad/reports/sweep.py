@@ -1,4 +1,4 @@
-"""The report of a sweep: what the study found, in one HTML file."""
+"""The report of a sweep as one HTML file: best settings, claims, charts, examples and all settings."""
 
 from __future__ import annotations
 
@@ -8,47 +8,55 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from tfvlad.reports import charts
-from tfvlad.reports.examples import EXAMPLE_SIDE, examples
-from tfvlad.reports.page import write_page
-from tfvlad.reports.results import verdict
-from tfvlad.reports.sweep_figures import Intervals, by_cost, by_dimension, by_layer, in_words
+from tfvlad.reports._page import write_page
+from tfvlad.reports.sweep_charts import Intervals, by_cost, by_dimension, by_layer, in_words
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
-from tfvlad.sweep.results import Cell, Study
-from tfvlad.sweep.statistics import best_of, difference, intervals
+from tfvlad.sweep.statistics import Difference
+from tfvlad.sweep.study import Cell, Study
+
+EXAMPLES = 8  # queries that are shown at most
+EXAMPLE_SIDE = 150  # pixels of their pictures
 
 
-class Choice(NamedTuple):
-    """A setting that a reader may want to take.
+class Side(NamedTuple):
+    """What one setting finds for a query.
 
     Attributes:
-      why: what it is the best at.
-      cell: the setting.
-      behind: what it lacks to the best, in words.
+      name: the setting in words.
+      found: whether a right answer comes first.
+      rank: the rank of the first right answer, in words.
+      hits: the paths of the first hits, each with whether it is right.
     """
 
-    why: str
-    cell: Cell
-    behind: str
+    name: str
+    found: bool
+    rank: str
+    hits: Sequence[tuple[str, bool]]
+
+
+class Example(NamedTuple):
+    """A query on which two settings disagree, and what either of them finds."""
+
+    query: str
+    sides: Sequence[Side]
 
 
 def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> None:
-    """Writes the report, whole or not at all. Like the other pages it needs nothing beside itself and runs no script.
+    """Writes the report, whole or not at all. Like the other pages it needs no other file and runs no script.
 
     Args:
-      study: the sweep.
+      study: the results of the sweep.
       path: the HTML file.
-      flagfile: the text of the flagfile that makes the best encoder again; empty where there is none.
+      flagfile: the text of the flagfile that makes the best encoder again; empty if there is none.
 
     Raises:
       OSError: the file cannot be written.
     """
     ranked = choice.ranked(study)
     rest = [cell for cell in study.cells if math.isnan(choice.score(study, cell))]
-    bounds = _intervals(study, ranked)
+    bounds = choice.score_intervals(study, study.protocols[0])
     costs = [
         by_cost(study, "milliseconds per image", choice.milliseconds),
         by_cost(study, "bytes per image", lambda cell: cell.bytes_per_image),
@@ -58,7 +66,6 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         "sweep.html.j2",
         {
             **charts.FILTERS,
-            "verdict": verdict,
             "described": in_words,
             "milliseconds": choice.milliseconds,
             "score": lambda cell: choice.score(study, cell),
@@ -67,6 +74,7 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
             "range": _range,
             "signed": _signed,
             "cost": _cost,
+            "difference": _difference,
         },
         title=f"Sweep of {study.name}",
         notes=_notes(study, ranked),
@@ -76,25 +84,18 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         rest=rest,
         reasons=list(dict.fromkeys(map(_reason, rest))),
         intervals=bounds,
-        choices=_choices(study, ranked),
+        choices=list(choice.recommendations(study)),
         claims=[(claim, list(of)) for claim, of in itertools.groupby(findings(study), lambda finding: finding.claim)],
         by_layer=by_layer(study, bounds),
         by_dimension=by_dimension(study, bounds),
         costs=[(chart, list(zip(chart.series[-1].points, front, strict=True))) for chart, front in costs],
         fronts=[{cell.setting for cell in front} for _, front in costs],
-        examples=examples(study, ranked[0]) if ranked else [],
+        examples=_examples(study, ranked[0]) if ranked else [],
         example_side=EXAMPLE_SIDE,
         flagfile=flagfile,
         plot=charts.PLOT,
         chart_width=charts.WIDTH,
     )
-
-
-def _intervals(study: Study, ranked: Sequence[Cell]) -> Intervals:
-    if not ranked:
-        return {}
-    values = np.stack([cell.qualities[study.protocols[0]].values for cell in ranked])
-    return dict(zip((cell.setting for cell in ranked), intervals(values, study.seed), strict=True))
 
 
 def _notes(study: Study, ranked: Sequence[Cell]) -> Iterator[str]:
@@ -118,8 +119,7 @@ def _notes(study: Study, ranked: Sequence[Cell]) -> Iterator[str]:
         return
     yield f"Best setting: {in_words(ranked[0].setting)}."
     if len(ranked) > 1:
-        values = np.stack([cell.qualities[study.protocols[0]].values for cell in ranked])
-        mean, low, high = best_of(values, study.seed)
+        mean, low, high = choice.score_of_choice(study)
         yield (
             f"It was chosen among {len(ranked)} by the queries that measure it, which flatters. Chosen by some queries "
             f"and measured on the others, over and over, the best setting has {study.measure} {_value(mean)} "
@@ -140,30 +140,35 @@ def _headline(study: Study, ranked: Sequence[Cell], bounds: Intervals) -> dict[s
     }
 
 
-def _choices(study: Study, ranked: Sequence[Cell]) -> Iterator[Choice]:
-    """The best, the shortest as good, and the best of each other encoding."""
-    shortest = choice.shortest_as_good(study)
-    if shortest is None:
-        return
-    best = ranked[0]
-    yield Choice("The best", best, "")
-    if shortest is not best:
-        yield Choice("The shortest that cannot be told from it", shortest, _behind(study, best, shortest))
-    for encoding, name in choice.NAMES.items():
-        alike = [cell for cell in ranked if cell.setting.encoding == encoding]
-        if alike and alike[0] is not best and alike[0] is not shortest:
-            yield Choice(f"The best of {name}", alike[0], _behind(study, best, alike[0]))
+def _examples(study: Study, best: Cell) -> list[Example]:
+    """Queries on which the best setting and its rival (see `tfvlad.sweep.choice.rival`) disagree most."""
+    other = choice.rival(study, best)
+    if other is None:
+        return []
+    return [
+        Example(study.queries[query], [_side(study, cell, query) for cell in (best, other)])
+        for query in choice.disagreements(study, best, other, EXAMPLES)
+    ]
 
 
-def _behind(study: Study, best: Cell, other: Cell) -> str:
-    protocol = study.protocols[0]
-    gap = difference(other.qualities[protocol].values, best.qualities[protocol].values, study.seed)
-    return f"{_signed(gap.mean)} ({_signed(gap.low)} to {_signed(gap.high)})"
+def _side(study: Study, cell: Cell, query: int) -> Side:
+    rank = int(cell.qualities[study.protocols[0]].first_ranks[query])
+    right = set(study.right[query])
+    hits = [(study.database[hit], int(hit) in right) for hit in cell.top[query] if hit >= 0]
+    words = f"first right answer at rank {rank:,}" if rank else "no right answer"
+    return Side(in_words(cell.setting), rank == 1, words, hits)
 
 
 def _reason(cell: Cell) -> str:
     """Why a cell has no score."""
     return cell.impossible or "no query has a right answer"
+
+
+def _difference(difference: Difference | None) -> str:
+    """A difference with its interval; empty for the best setting, which is compared with nothing."""
+    if difference is None:
+        return ""
+    return f"{_signed(difference.mean)} ({_signed(difference.low)} to {_signed(difference.high)})"
 
 
 def _value(value: float) -> str:

@@ -1,4 +1,4 @@
-"""An encoder that runs in a model server, used like one that runs here."""
+"""The client of an encoder that runs in a model server; it is used like an encoder that runs here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import tensorflow as tf
 from tfvlad.config import MAX_PIXELS
 from tfvlad.encoding.interface import REMOTE
 from tfvlad.errors import ImageError, MismatchError, ServingError
-from tfvlad.images.loading import Source, read_file, rgb_pixels, source_name
-from tfvlad.serving.transports import UnavailableError, transport
+from tfvlad.images.loading import Source, as_sources, read_file, rgb_pixels, source_name
+from tfvlad.serving._transports import UnavailableError, transport
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,31 +30,39 @@ _PAUSE = 0.1  # seconds before the second try; doubled for each further one
 _Batch = list[tuple[str, bytes | ImageError]]
 
 
-class _Told(NamedTuple):
+class _ServedEncoder(NamedTuple):
+    """What a server says of its encoder."""
+
     fingerprint: str
     dim: int
     signature: str  # a name that only this encoder has, so that an exchange behind the URL cannot go unnoticed
 
 
 class RemoteEncoder:
-    """What `tfvlad.serving.saved_model.saved_model` wrote, served by TensorFlow Serving.
+    """An encoder that TensorFlow Serving runs, from what `tfvlad.serving.saved_model.saved_model` wrote.
+
+    Example:
+      >>> encoder = RemoteEncoder("grpc://localhost:8500/tfvlad")
+      >>> descriptors = encoder.encode(["one.jpg", "another.jpg"])
 
     Attributes:
-      url: where.
-      max_pixels: see `tfvlad.EncoderConfig`; of the images that are decoded here, which are those sent in part.
+      url: the model's address.
+      max_pixels: see `tfvlad.EncoderConfig`. It limits the images that are decoded here: those of which only a box is
+        sent.
     """
 
     def __init__(
         self, url: str, fingerprint: str | None = None, batch: int = 16, timeout: float = 60.0, attempts: int = 5
     ) -> None:
-        """Gets ready; the server is asked when something is needed of it.
+        """Prepares the connection. The server is asked only when something is needed from it.
 
         Args:
           url: ``grpc://HOST:PORT/NAME`` or ``http://HOST:PORT/v1/models/NAME``, either with ``/versions/N`` behind it.
-          fingerprint: the encoder that must be served there; None takes whichever is.
+          fingerprint: the fingerprint of the encoder that must be served there; None accepts any.
           batch: images in a request, at most.
           timeout: seconds that a request may take.
-          attempts: how often a server that is unavailable is asked; no other failure is tried again.
+          attempts: how often a request is made while the server is unavailable; after any other failure it is not
+            repeated.
 
         Raises:
           ConfigError: the URL has another form.
@@ -68,12 +76,12 @@ class RemoteEncoder:
     @property
     def fingerprint(self) -> str:
         """See `tfvlad.Encoder`."""
-        return self._told.fingerprint
+        return self._served.fingerprint
 
     @property
     def dim(self) -> int:
         """See `tfvlad.Encoder`."""
-        return self._told.dim
+        return self._served.dim
 
     def encode(self, sources: Source | Iterable[Source]) -> Floats:
         """Encodes images.
@@ -87,12 +95,10 @@ class RemoteEncoder:
         Raises:
           ImageError: the first image that cannot be encoded.
           ServingError: the server does not answer as it should.
-          MismatchError: another encoder is served than the one that is wanted.
+          MismatchError: the server runs another encoder than the expected one.
         """
-        if isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3):
-            sources = [sources]
         rows = []
-        for row in self.encode_stream(sources):
+        for row in self.encode_stream(as_sources(sources)):
             if isinstance(row, ImageError):
                 raise row
             rows.append(row)
@@ -109,7 +115,7 @@ class RemoteEncoder:
 
         Raises:
           ServingError: the server does not answer as it should.
-          MismatchError: another encoder is served than the one that is wanted.
+          MismatchError: the server runs another encoder than the expected one.
         """
         _ = self.fingerprint  # before the first image is sent
         pending: collections.deque[concurrent.futures.Future[list[Floats | ImageError]]] = collections.deque()
@@ -126,23 +132,24 @@ class RemoteEncoder:
                     future.cancel()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a new folder that says which encoder is served where; to use it, its URL must be given again."""
-        fingerprint, dim, _ = self._told
+        """Writes a new folder that notes which encoder is served where. Using it needs the URL to be given again."""
+        fingerprint, dim, _ = self._served
         os.mkdir(path)
         with open(os.path.join(path, REMOTE), "w", encoding="utf-8") as file:
             json.dump({"format": 1, "url": self.url, "fingerprint": fingerprint, "dim": dim}, file, indent=2)
             file.write("\n")
 
     def close(self) -> None:
-        """Lets go of the connection; the encoder cannot be used afterwards."""
+        """Closes the connection; the encoder cannot be used afterwards."""
         self._transport.close()
 
     @functools.cached_property
-    def _told(self) -> _Told:
-        """What is served, checked."""
-        told = self._ask("info", "probe", [b""])
+    def _served(self) -> _ServedEncoder:
+        """What the server says of its encoder, checked against the fingerprint that is expected."""
+        answer = self._ask("info", "probe", [b""])
         try:
-            served = _Told(_text(told["fingerprint"][0]), int(told["dim"][0]), _text(told["signature"][0]))
+            fingerprint, signature = _text(answer["fingerprint"][0]), _text(answer["signature"][0])
+            served = _ServedEncoder(fingerprint, int(answer["dim"][0]), signature)
         except (KeyError, IndexError, ValueError):
             raise ServingError(f"{self.url}: what is served there is no exported encoder") from None
         if self._expected not in (None, served.fingerprint):
@@ -176,8 +183,8 @@ class RemoteEncoder:
         return results
 
     def _descriptors(self, contents: list[bytes]) -> list[Floats | None]:
-        told = self._ask(self._told.signature, "image_bytes", contents)
-        descriptors, valid = np.asarray(told.get("descriptor"), np.float32), np.asarray(told.get("valid"), bool)
+        answer = self._ask(self._served.signature, "image_bytes", contents)
+        descriptors, valid = np.asarray(answer.get("descriptor"), np.float32), np.asarray(answer.get("valid"), bool)
         if descriptors.shape != (len(contents), self.dim) or valid.shape != (len(contents),):
             raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {descriptors.shape}")
         return [row if usable else None for row, usable in zip(descriptors, valid, strict=True)]
@@ -197,7 +204,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _content(source: Source) -> bytes | ImageError:
-    """What to send for a source: its file's bytes, or its pixels as a PNG, which loses nothing."""
+    """Makes what is sent for a source: its file's bytes, or its pixels as a PNG, which is lossless."""
     try:
         if isinstance(source, np.ndarray):
             return bytes(tf.io.encode_png(rgb_pixels(source)).numpy())

@@ -1,4 +1,4 @@
-"""The encoder as a SavedModel for TensorFlow Serving: from an image file's bytes to its descriptor, by itself."""
+"""Exports an encoder as a SavedModel for TensorFlow Serving: from the bytes of image files to descriptors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.features import batch_size
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.serving.protos import predict_request, prediction_log
-from tfvlad.serving.signatures import Served
+from tfvlad.serving._protos import predict_request, prediction_log
+from tfvlad.serving._signatures import Served
 from tfvlad.storage.atomic import atomic_folder
 from tfvlad.version import __version__
 
@@ -32,9 +32,9 @@ _SIGNATURES = {
 
 
 def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | None = None, xla: bool = False) -> str:
-    """Writes a version of a SavedModel, whole or not at all; it needs nothing but TensorFlow where it is loaded.
+    """Writes a version of a SavedModel, whole or not at all. Where it is loaded, it needs nothing but TensorFlow.
 
-    Its signatures, n images in a request, of any sizes and formats:
+    These are its signatures, where a request holds n images of any sizes and formats:
 
     - ``serving_default``: image_bytes (n,) string -> descriptor (n, dim) float32, valid (n,) bool. An image that cannot
       be used has a descriptor of zeros and valid=false; its neighbours are not affected.
@@ -44,7 +44,8 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
     - ``LABEL_FINGERPRINT``, with the first 12 digits of the fingerprint: the same as ``serving_default``. Whoever asks
       for it by this name gets this encoder's descriptors, or none, whatever is served under the model's name by then.
     - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string, signature
-      (n,) string, the name above. It has a row for each of its input, as TensorFlow Serving batches every signature.
+      (n,) string, the name above. It answers with a row for each row of its input, because TensorFlow Serving batches
+      the requests of every signature.
 
     Args:
       encoder: what to export.
@@ -55,7 +56,7 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
 
     Returns:
       The version's folder. Beside the model it holds `assets.extra/tf_serving_warmup_requests`, and
-      `assets.extra/tfvlad.json`, which tells the fingerprint, the dimensions and how to call it.
+      `assets.extra/tfvlad.json`, which tells the fingerprint, the dimensions and how to call the model.
 
     Raises:
       ArtifactError: that version, or a file at `path`, exists already.
@@ -100,12 +101,13 @@ def _checked(version: int) -> int:
 def _label(encoder: Encoder) -> str:
     config = encoder.config
     backbone = os.path.splitext(os.path.basename(config.backbone))[0]
-    parts = (backbone, config.layer, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
+    encoding = [] if config.encoding == "vlad" else [config.encoding]
+    parts = (backbone, config.layer, *encoding, f"{config.image_size}px", config.resize, f"{encoder.dim}d")
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(map(str, parts)))
 
 
 def _write_warmup(path: str, model: str, name: str, together: int) -> None:
-    """Requests that TensorFlow Serving answers once before it says that it is ready: one image, and a full batch."""
+    """Writes requests that TensorFlow Serving answers before it says that it is ready: one image, and a full batch."""
     blocks = np.random.default_rng(0).integers(0, 255, (15, 20, 3), np.uint8)
     pixels = blocks.repeat(32, axis=0).repeat(32, axis=1)
     jpeg = tf.io.encode_jpeg(pixels).numpy()

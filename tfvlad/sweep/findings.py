@@ -1,4 +1,4 @@
-"""The paper's three claims (Ng, Yang and Davis 2015, section 4), put to a study: each holds, does not, or is open."""
+"""Tests the claims of the paper (Ng, Yang and Davis 2015, section 4) on a study: each holds, does not, or is open."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfvlad.sweep.choice import NAMES, like_for_like, ranked
-from tfvlad.sweep.results import Encoding, Setting, Study
+from tfvlad.config import ENCODING_NAMES, Encoding
+from tfvlad.sweep.choice import like_for_like, ranked
+from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.statistics import Difference, Values, best_of, difference
+from tfvlad.sweep.study import Study
 
-KEPT = 0.9  # share of the full descriptor's quality that a short one must keep
+SMALL_LOSS = 0.1  # share of the full descriptor's score that a short one may lose
 PAPER_DIM = 128
 
-By = Mapping[tuple[int, str], Values]  # (image size, layer) -> (Q,) the queries' values
+ByPlace = Mapping[tuple[int, str], Values]  # (image size, layer) -> (Q,) measure of each query
 
 
 class Finding(NamedTuple):
-    """One comparison.
+    """One comparison that tests a claim.
 
     Attributes:
-      claim: the claim of the paper that it tests.
+      claim: the claim of the paper.
       comparison: what was compared with what, in words.
-      difference: the figure, in the study's measure.
-      margin: a loss of as much is still no counter-example.
+      difference: by how much it is better, in the study's measure.
+      margin: the claim still holds if the difference is not lower than minus this.
     """
 
     claim: str
@@ -42,22 +44,22 @@ class Finding(NamedTuple):
 
 
 def findings(study: Study) -> list[Finding]:
-    """What the study says of the paper's claims under its first protocol.
+    """Tests the claims of the paper on a study, under its first protocol.
 
-    Encodings are compared at one K and one dimension each, those of the best mean score over layers and sizes. Where
-    the best of several layers takes part, it is chosen by other queries than it is measured on (`best_of`).
+    Each encoding takes part with one K and one dimension (see `tfvlad.sweep.choice.like_for_like`). Where the best of
+    several layers takes part, it is chosen by other queries than it is measured on (`best_of`).
 
     Args:
       study: the study.
 
     Returns:
-      The findings; none about a claim for which settings are lacking.
+      The findings; none for a claim whose settings are not in the study.
     """
     vlad = _by_place(study, "vlad")
     return [*_layers(study, vlad), *_scales(study, vlad), *_pooling(study, vlad), *_dimensions(study)]
 
 
-def _layers(study: Study, vlad: By) -> Iterator[Finding]:
+def _layers(study: Study, vlad: ByPlace) -> Iterator[Finding]:
     last = "".join(study.layers[-1:])
     for size in _sizes(vlad):
         others = [values for (at, layer), values in vlad.items() if at == size and layer != last]
@@ -69,7 +71,7 @@ def _layers(study: Study, vlad: By) -> Iterator[Finding]:
             )
 
 
-def _scales(study: Study, vlad: By) -> Iterator[Finding]:
+def _scales(study: Study, vlad: ByPlace) -> Iterator[Finding]:
     coarse, fine = min(_sizes(vlad), default=0), max(_sizes(vlad), default=0)
     layers = [layer for layer in study.layers if (coarse, layer) in vlad and (fine, layer) in vlad]
     if coarse == fine or not layers:
@@ -85,13 +87,13 @@ def _scales(study: Study, vlad: By) -> Iterator[Finding]:
         yield Finding(claim, compared, difference(high, low, study.seed))
 
 
-def _pooling(study: Study, vlad: By) -> Iterator[Finding]:
+def _pooling(study: Study, vlad: ByPlace) -> Iterator[Finding]:
     for encoding in ("mean", "max", "gem"):
         pooled = _by_place(study, encoding)
         places = [place for place in vlad if place in pooled]
         if places:
             mean = difference(_mean(vlad, places), _mean(pooled, places), study.seed)
-            name = NAMES[encoding]
+            name = ENCODING_NAMES[encoding]
             yield Finding("VLAD beats pooling", f"VLAD against {name} of the same layer, {_averaged(places)}", mean)
     connected = _by_place(study, "fc")
     for size in _sizes(connected):
@@ -114,24 +116,24 @@ def _dimensions(study: Study) -> Iterator[Finding]:
         if shorts:
             full = np.mean([values[_full(setting)] for setting in shorts], axis=0)
             short = np.mean([values[setting] for setting in shorts], axis=0)
-            margin = (1 - KEPT) * float(np.nanmean(full))
+            margin = SMALL_LOSS * float(np.nanmean(full))
             yield Finding(
                 "Short descriptors keep most of the quality",
                 f"VLAD of {dim} dimensions against the full one, {_averaged(shorts)}; "
-                f"to lose less than a tenth ({margin:.3f}) is to keep most",
+                f"the loss counts as small below {SMALL_LOSS:.0%} of the full VLAD's {study.measure} ({margin:.3f})",
                 difference(short, full, study.seed),
                 margin,
             )
 
 
-def _by_place(study: Study, encoding: Encoding) -> By:
+def _by_place(study: Study, encoding: Encoding) -> ByPlace:
     return {
         (cell.setting.image_size, cell.setting.layer): cell.qualities[study.protocols[0]].values
         for cell in like_for_like(study, encoding)
     }
 
 
-def _mean(by: By, places: Sequence[tuple[int, str]]) -> Values:
+def _mean(by: ByPlace, places: Sequence[tuple[int, str]]) -> Values:
     return np.asarray(np.mean([by[place] for place in places], axis=0), np.float64)
 
 
@@ -139,7 +141,7 @@ def _full(setting: Setting) -> Setting:
     return dataclasses.replace(setting, dim=0)
 
 
-def _sizes(by: By) -> list[int]:
+def _sizes(by: ByPlace) -> list[int]:
     return sorted({size for size, _ in by})
 
 

@@ -1,7 +1,7 @@
 """Confidence intervals by the percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13).
 
-Settings of one study are compared on the same queries, so that a difference is taken query by query before it is
-resampled: queries that are hard for every setting make no interval wider.
+All settings of a study have the same queries. Differences are therefore taken query by query before they are resampled,
+so that queries that are hard for every setting do not widen the intervals.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 
 RESAMPLES = 10_000
-DRAWS = 2_000_000  # held at a time: 16 MB for each of the few arrays that have them
+DRAWS = 2_000_000  # values held at a time: 16 MB for each of a few arrays
 
 
 class Difference(NamedTuple):
-    """How much better one setting is than another, per query on average.
+    """How much better one setting is than another, on average over the queries.
 
     Attributes:
-      mean: the difference.
-      low: lower end of its confidence interval; NaN where there are fewer than two queries.
-      high: upper end.
+      mean: the mean difference.
+      low: lower end of its confidence interval; NaN with fewer than two queries.
+      high: upper end of the interval.
     """
 
     mean: float
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 
 def interval(values: npt.ArrayLike, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """A confidence interval of the mean.
+    """The confidence interval of a mean.
 
     Args:
       values: (Q,) float, one for each query; NaN is left out.
@@ -41,21 +41,21 @@ def interval(values: npt.ArrayLike, seed: int = 0, level: float = 0.95) -> tuple
       level: confidence, in (0, 1).
 
     Returns:
-      Its lower and upper end; NaN where fewer than two queries have a value, as one says nothing about others.
+      The lower and upper end; NaN if fewer than two queries have a value, as one query says nothing about others.
     """
     return intervals(np.asarray(values, np.float64)[None], seed, level)[0]
 
 
 def intervals(values: Values, seed: int = 0, level: float = 0.95) -> list[tuple[float, float]]:
-    """The `interval` of each of several settings, from the same resamples.
+    """The `interval` of each of several settings, all from the same resamples.
 
     Args:
-      values: (N, Q) float64, N settings by Q queries; NaN is left out of its own row.
+      values: (N, Q) float64, N settings by Q queries; NaN is left out in its row.
       seed: of the resamples.
       level: confidence, in (0, 1).
 
     Returns:
-      N times the lower and upper end.
+      N pairs of lower and upper end.
     """
     known = _known(values)
     means = [_means(known, counts) for counts in _resamples(known.shape[1], seed)]
@@ -63,16 +63,16 @@ def intervals(values: Values, seed: int = 0, level: float = 0.95) -> list[tuple[
 
 
 def difference(a: npt.ArrayLike, b: npt.ArrayLike, seed: int = 0, level: float = 0.95) -> Difference:
-    """By how much `a` is better than `b`, paired over the queries.
+    """By how much `a` is better than `b`, compared query by query.
 
     Args:
-      a: (Q,) float, one for each query; a query that is NaN here or there is left out.
-      b: (Q,) float, of the same queries.
+      a: (Q,) float, one for each query; queries that are NaN in `a` or `b` are left out.
+      b: (Q,) float, for the same queries.
       seed: of the resamples.
       level: confidence, in (0, 1).
 
     Returns:
-      The mean of `a` - `b` with its interval.
+      The mean of `a` - `b` and its interval.
     """
     gains = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     known = gains[~np.isnan(gains)]
@@ -80,12 +80,12 @@ def difference(a: npt.ArrayLike, b: npt.ArrayLike, seed: int = 0, level: float =
 
 
 def best_of(values: Values, seed: int = 0, level: float = 0.95) -> tuple[float, float, float]:
-    """The mean of the best of several settings, without the flattery of choosing and measuring on the same queries.
+    """The mean of the best of several settings, chosen by other queries than it is measured on.
 
-    In each resample the best setting is chosen anew, and measured on the queries that the resample left out: the
-    "bootstrap bias corrected" estimate of Tsamardinos, Greasidou and Borboudakis (Machine Learning 107, 2018,
-    section 3). About a third of the queries is left out each time, which makes the interval wider rather than narrower
-    than it need be.
+    Choosing and measuring on the same queries would give too high a mean. In each resample the best setting is chosen
+    anew, and measured on the queries that the resample left out: the "bootstrap bias corrected" estimate of
+    Tsamardinos, Greasidou and Borboudakis (Machine Learning 107, 2018, section 3). About a third of the queries is left
+    out each time, so that the interval is rather too wide than too narrow.
 
     Args:
       values: (N, Q) float64, N >= 1 settings by Q queries.
@@ -93,7 +93,7 @@ def best_of(values: Values, seed: int = 0, level: float = 0.95) -> tuple[float, 
       level: confidence, in (0, 1).
 
     Returns:
-      The mean and the lower and upper end of its interval; NaN where fewer than two queries have a value.
+      The mean and the lower and upper end of its interval; NaN if fewer than two queries have a value.
     """
     known = _known(values)
     measured = [np.full(1, np.nan)]
@@ -108,12 +108,12 @@ def best_of(values: Values, seed: int = 0, level: float = 0.95) -> tuple[float, 
 
 
 def _known(values: Values) -> Values:
-    """Without the queries that no setting has a value for."""
+    """Leaves out the queries that no setting has a value for."""
     return values[:, ~np.isnan(values).all(axis=0)]
 
 
 def _resamples(queries: int, seed: int) -> Iterator[Values]:
-    """How often each query is drawn: blocks of (R, Q) float64, `RESAMPLES` rows in all; none for fewer than two."""
+    """How often each query is drawn: blocks of (R, Q) float64, `RESAMPLES` rows in all; none for a single query."""
     if queries < 2:
         return
     generator = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def _resamples(queries: int, seed: int) -> Iterator[Values]:
 
 
 def _means(values: Values, weights: Values) -> Values:
-    """Weighted means of each row's known values: (N, Q), (R, Q) -> (R, N); NaN where nothing known has a weight."""
+    """Weighted means of each row's known values: (N, Q), (R, Q) -> (R, N); NaN if no known value has a weight."""
     known = ~np.isnan(values)
     sums = weights @ np.where(known, values, 0).T
     with np.errstate(invalid="ignore"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.published_files import place, write
+from helpers.empty_benchmarks import make_empty_files, write_texts
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def oxford(tmp_path: Path) -> Path:
     """What ``oxbuild_images-v1.tgz`` and ``gt_files_170407.tgz`` unpack to, with two queries."""
     folder = tmp_path / "oxford"
     stems = ["all_souls_000013", "all_souls_000026", "all_souls_000091", "hertford_000015", "oxford_000317"]
-    place(folder / "oxbuild_images-v1", *(f"{stem}.jpg" for stem in stems))
-    write(
+    make_empty_files(folder / "oxbuild_images-v1", *(f"{stem}.jpg" for stem in stems))
+    write_texts(
         folder / "gt_files_170407",
         all_souls_1_query="oxc1_all_souls_000013 136.5 34.1 648.5 955.7\n",
         all_souls_1_good="all_souls_000013\nall_souls_000026\n",
@@ -31,4 +31,4 @@ def oxford(tmp_path: Path) -> Path:
 @pytest.fixture
 def covers(tmp_path: Path) -> Path:
     names = [f"{device}/{number}.jpg" for device in ("Canon", "E63", "Reference") for number in ("001", "002")]
-    return place(tmp_path / "dvd_covers", *names)
+    return make_empty_files(tmp_path / "dvd_covers", *names)

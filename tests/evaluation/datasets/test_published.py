@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.published_files import HOLIDAYS, REVISITED, place, revisited, write
+from helpers.empty_benchmarks import HOLIDAYS, REVISITED, make_empty_files, make_revisited, write_texts
 
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query, load_dataset, split_name
@@ -49,8 +49,8 @@ def test_oxford5k_scores_as_compute_ap_does(oxford: Path) -> None:
 def test_paris6k_leaves_the_corrupted_images_out(tmp_path: Path) -> None:
     """``paris_1-v1.tgz`` and ``paris_2-v1.tgz`` unpack to ``paris/LANDMARK/``."""
     names = ["defense/paris_defense_000605", "defense/paris_defense_000004", "louvre/paris_louvre_000136"]
-    place(tmp_path / "paris", *(f"{name}.jpg" for name in names))
-    write(
+    make_empty_files(tmp_path / "paris", *(f"{name}.jpg" for name in names))
+    write_texts(
         tmp_path / "paris_120310",
         defense_1_query="paris_defense_000605 32.3 67.1 700.2 800\n",
         defense_1_good="paris_defense_000605\nparis_louvre_000136\n",
@@ -74,11 +74,11 @@ def as_arrays(content: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("of", [dict, as_arrays])
 def test_revisited_oxford_from_a_pickle(tmp_path: Path, protocol: int, of: Any) -> None:
     content = pickle.dumps(of(REVISITED), protocol)
-    check_revisited(load_dataset("roxford5k", revisited(tmp_path, content)))
+    check_revisited(load_dataset("roxford5k", make_revisited(tmp_path, content)))
 
 
 def test_revisited_oxford_from_json(tmp_path: Path) -> None:
-    folder = revisited(tmp_path, json.dumps(REVISITED).encode(), "gnd_roxford5k.json")
+    folder = make_revisited(tmp_path, json.dumps(REVISITED).encode(), "gnd_roxford5k.json")
     check_revisited(load_dataset("roxford5k", folder))
 
 
@@ -94,7 +94,7 @@ def check_revisited(dataset: Dataset) -> None:
 
 
 def test_revisited_protocols_by_hand(tmp_path: Path) -> None:
-    dataset = load_dataset("roxford5k", revisited(tmp_path, pickle.dumps(REVISITED)))
+    dataset = load_dataset("roxford5k", make_revisited(tmp_path, pickle.dumps(REVISITED)))
     judged = dataset.judge([[1, 2, 0], [0, 1, 2]])
     # Query 0 without junk 1 ranks 2 0. Medium: right at 1 and 2, AP 1. Hard: 0 is ignored too, 2 first, AP 1. Easy: 2
     # is ignored, 0 first, AP 1. Query 1 ranks 0 1 2: right at 2, AP (0 + 1/2) / 2 = 1/4; it has no easy answer, and
@@ -115,7 +115,7 @@ def test_revisited_equals_the_official_code(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("places", ["jpg/", "", "upright/"])
 def test_holidays(tmp_path: Path, places: str) -> None:
-    place(tmp_path, *(places + name for name in HOLIDAYS))
+    make_empty_files(tmp_path, *(places + name for name in HOLIDAYS))
     dataset = load_dataset("holidays", tmp_path)
     assert [Path(query.path).name for query in dataset.queries] == ["100000.jpg", "100100.jpg"]
     assert dataset.ground_truth == [{"ok": [1, 2], "junk": [0]}, {"ok": [4], "junk": [3]}]
@@ -128,7 +128,7 @@ def test_holidays(tmp_path: Path, places: str) -> None:
 
 
 def test_holidays_are_what_the_official_list_names(tmp_path: Path) -> None:
-    place(tmp_path, *(f"jpg/{name}" for name in [*HOLIDAYS, "100102.jpg"]))
+    make_empty_files(tmp_path, *(f"jpg/{name}" for name in [*HOLIDAYS, "100102.jpg"]))
     (tmp_path / "eval_holidays").mkdir()
     (tmp_path / "eval_holidays" / "holidays_images.dat").write_text("\n".join(HOLIDAYS) + "\n")
     assert [image.name for image in load_dataset("holidays", tmp_path).database] == [f"jpg/{n}" for n in HOLIDAYS]
@@ -138,7 +138,7 @@ def test_holidays_are_what_the_official_list_names(tmp_path: Path) -> None:
 
 
 def test_ukbench(tmp_path: Path) -> None:
-    place(tmp_path / "full", *(f"ukbench{number:05}.jpg" for number in range(8)))
+    make_empty_files(tmp_path / "full", *(f"ukbench{number:05}.jpg" for number in range(8)))
     dataset = load_dataset("ukbench", tmp_path)
     assert len(dataset.queries) == 8
     assert dataset.ground_truth == [{"ok": [0, 1, 2, 3], "junk": []}] * 4 + [{"ok": [4, 5, 6, 7], "junk": []}] * 4

@@ -1,4 +1,4 @@
-"""What a data set is: queries, the database they are asked of, and right answers under one or more protocols."""
+"""A data set: queries, the database that is searched for them, and right answers under one or more protocols."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.evaluation.metrics import Evaluation, FloatArray, Ids, evaluate
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 Truth = dict[str, list[int]]
 Measure = Literal["mAP", "N-S score"]
 
-GROUP = 4  # images of one object in UKBench
+GROUP = 4  # images of each object in UKBench
 
 
 class DatabaseImage(NamedTuple):
-    """An image to be found.
+    """An image of the database, which a search may find.
 
     Attributes:
-      name: path relative to the folder that was indexed, or that the data set lies in.
-      path: the file itself.
-      id: what rankings name it by.
+      name: path relative to the indexed folder, or to the folder of the data set.
+      path: path of the image file.
+      id: the id that stands for the image in rankings and ground truth.
     """
 
     name: str
@@ -33,7 +33,7 @@ class DatabaseImage(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How many there are of a data set as it is published."""
+    """The numbers of queries and of database images that a data set was published with."""
 
     queries: int
     images: int
@@ -44,7 +44,7 @@ class Query(NamedTuple):
 
     Attributes:
       path: the image file.
-      box: (x1, y1, x2, y2) in pixels of the upright image, where only this part of it is searched for.
+      box: (x1, y1, x2, y2) in pixels of the upright image; None to search for the whole image.
     """
 
     path: str
@@ -53,14 +53,14 @@ class Query(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judgement:
-    """What rankings come to under one protocol.
+    """How well rankings answer the queries of a data set under one protocol.
 
     Attributes:
-      measure: the name of the data set's own measure.
-      values: (Q,) float64, its value for each query: average precision, or how many of its group are among the first
-        four; NaN for a query without a right answer.
-      score: mean of the values that are not NaN, what papers report; NaN where all are.
-      evaluation: all the metrics.
+      measure: the measure that papers report for the data set.
+      values: (Q,) float64, its value for each query: the average precision, or the number of images of the query's
+        group among the first four; NaN for a query without a right answer.
+      score: mean of the values that are not NaN, the figure that papers report; NaN where there is none.
+      evaluation: the metrics that every data set has.
     """
 
     measure: Measure
@@ -71,18 +71,18 @@ class Judgement:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Queries and their right answers, in the same order, as `tfvlad.evaluation.metrics.evaluate` takes them.
+    """Queries and, in the same order, their right answers, as `tfvlad.evaluation.metrics.evaluate` takes them.
 
     Attributes:
       queries: the Q queries.
       protocols: name -> for each query the ids of the images that show its object (``ok``) and of those to be ignored
-        (``junk``). A query that its protocol takes out of its own ranking is junk for itself. The first protocol is
-        the one to choose settings by.
-      database: the images to be ranked.
-      name: for titles.
-      folder: where the published files lie; images in it that are not in `database` have no part in the protocol.
-      measure: what is reported of the data set.
-      published: its whole size; None where the files themselves tell it, or it has none.
+        (``junk``). A query that its protocol takes out of its own ranking is junk for itself. Settings are chosen by
+        the first protocol.
+      database: the images that are ranked.
+      name: name of the data set, for titles.
+      folder: the folder of the published files; images in it that are not in `database` are ignored by the protocol.
+      measure: the measure that papers report for the data set.
+      published: its size as published; None where the files themselves tell it, or where nothing was published.
     """
 
     queries: list[Query]
@@ -95,7 +95,7 @@ class Dataset:
 
     @property
     def lacking(self) -> str:
-        """What a part of the published data set is told by; empty for the whole, or where that is not known."""
+        """A sentence that says how much of the published data set is here; empty where all of it is, or may be."""
         whole, here = self.published, Size(len(self.queries), len(self.database))
         if whole is None or (here.queries >= whole.queries and here.images >= whole.images):
             return ""
@@ -106,15 +106,15 @@ class Dataset:
 
     @property
     def ground_truth(self) -> list[Truth]:
-        """For each query, the right answers under the first protocol."""
+        """The right answers of each query under the first protocol."""
         return next(iter(self.protocols.values()))
 
     def whole_images(self) -> Dataset:
-        """The same with each query the whole of its image."""
+        """Returns the data set with whole images in place of the boxes of its queries."""
         return dataclasses.replace(self, queries=[Query(query.path) for query in self.queries])
 
     def select(self, positions: Sequence[int]) -> Dataset:
-        """The same with these queries only, in this order."""
+        """Returns the data set with only the queries at these positions, in this order."""
         protocols = {name: [truths[position] for position in positions] for name, truths in self.protocols.items()}
         return dataclasses.replace(
             self, queries=[self.queries[position] for position in positions], protocols=protocols
@@ -123,7 +123,7 @@ class Dataset:
     def judge(
         self, rankings: Sequence[Ids] | npt.NDArray[Any], kappas: Sequence[int] = (1, 5, 10)
     ) -> dict[str, Judgement]:
-        """Measures rankings under every protocol.
+        """Judges rankings under every protocol.
 
         Args:
           rankings: Q rankings of database ids, best first; they may be cut short.
@@ -143,7 +143,7 @@ class Dataset:
         evaluation = evaluate(rankings, truths, kappas)
         values = evaluation.aps
         if self.measure == "N-S score":
-            # With four right answers, the last has rank 4 or more: precision at 4 is their share of the first four.
+            # The last of four right answers has rank 4 or more, so precision at 4 is the share of the first four.
             values = GROUP * evaluate(rankings, truths, (GROUP,)).precisions_at[GROUP]
         counted = values[~np.isnan(values)]
         return Judgement(self.measure, values, float(counted.mean()) if counted.size else float("nan"), evaluation)

@@ -1,10 +1,11 @@
 """INRIA Holidays (Jégou, Douze and Schmid, ECCV 2008): 1,491 photographs in 500 groups.
 
-The first photograph of each group is the query; it is taken out of the ranking, and the rest of its group are the
-right answers; average precision is by the trapezoid rule: all as in the authors' ``holidays_map.py``.
+The first photograph of each group is the query. It is taken out of its ranking, and the rest of its group are the right
+answers. Average precision follows the trapezoid rule. All this is as in the authors' ``holidays_map.py``.
 
 Many photographs lie on their side and have no EXIF orientation; papers on deep features often turn them upright by
-hand. Such a rotation-corrected copy has the same names: place it in a folder of its own and give that one.
+hand. The files of such a rotation-corrected copy have the same names: put them in a folder of their own, and give that
+folder.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import re
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import PublishedFiles, first_few, read_lines
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size
-from tfvlad.evaluation.datasets.placed import Placed, read_lines, some
 
 HOLIDAYS = "what the archives jpg1, jpg2 and eval_holidays of https://lear.inrialpes.fr/~jegou/data.php unpack to"
 
@@ -23,7 +24,7 @@ _NAME = r"\d{4}\d\d"
 
 
 def holidays(folder: str | os.PathLike[str]) -> Dataset:
-    """Holidays, in the files as published.
+    """Loads INRIA Holidays from its published files.
 
     Args:
       folder: holds ``100000.jpg`` …, in sub-folders or not: four digits of the group, two of the photograph, 00 for the
@@ -32,24 +33,24 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, HOLIDAYS, _NAME)
-    listed = placed.find("holidays_images.dat")
-    stems = _listed(listed[0]) if listed else sorted(placed.images)
+    files = PublishedFiles(folder, HOLIDAYS, _NAME)
+    listed = files.find("holidays_images.dat")
+    stems = _listed(listed[0]) if listed else sorted(files.images)
     groups: dict[str, list[int]] = {}
     for number, stem in enumerate(stems):
         groups.setdefault(stem[:4], []).append(number)
-    placed.require(stems)
+    files.require_images(stems)
     if headless := [f"{group}00" for group in groups if f"{group}00" not in stems]:
-        raise ConfigError(f"{placed.folder} lacks the queries {some(headless)} (.jpg); place there {HOLIDAYS}")
+        raise ConfigError(f"{files.folder} lacks the queries {first_few(headless)} (.jpg); place there {HOLIDAYS}")
     if lonely := [stems[numbers[0]] for numbers in groups.values() if len(numbers) == 1]:
-        raise ConfigError(f"{placed.folder} lacks every answer to {some(lonely)} (.jpg); place there {HOLIDAYS}")
+        raise ConfigError(f"{files.folder} lacks every answer to {first_few(lonely)} (.jpg); place there {HOLIDAYS}")
     queries, truths = [], []
     for group, numbers in groups.items():
         query = stems.index(f"{group}00")
-        queries.append(Query(placed.path(stems[query])))
+        queries.append(Query(files.path(stems[query])))
         truths.append({"ok": [number for number in numbers if number != query], "junk": [query]})
-    database = placed.database(stems)
-    return Dataset(queries, {"all": truths}, database, "Holidays", placed.folder, published=Size(500, 1_491))
+    database = files.database(stems)
+    return Dataset(queries, {"all": truths}, database, "Holidays", files.folder, published=Size(500, 1_491))
 
 
 def _listed(path: Path) -> list[str]:

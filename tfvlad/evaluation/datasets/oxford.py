@@ -1,13 +1,13 @@
-"""Oxford5k and Paris6k (Philbin et al., CVPR 2007 and 2008): buildings, 55 queries each, good, ok and junk images.
+"""Oxford5k and Paris6k (Philbin et al., CVPR 2007 and 2008): photographs of buildings, with 55 queries each.
 
-The protocol is that of the authors' ``compute_ap.cpp``: good and ok images are right answers, the query's own image,
-which stays in the database, among them; junk is taken out of the ranking; average precision is the area under the
-precision-recall curve by the trapezoid rule, from precision 1 at recall 0 on, not the mean of the precisions at the
-right answers. A query is the part of its image inside a box.
+A query is the part of its image inside a box. The protocol is that of the authors' ``compute_ap.cpp``: images listed as
+good or ok are right answers, and so is the query's own image, which stays in the database; junk is taken out of the
+ranking. Average precision is the area under the precision-recall curve by the trapezoid rule, from precision 1 at
+recall 0 on; it is not the mean of the precisions at the right answers.
 
 The archives that papers' results were computed on (``oxbuild_images.tgz``, ``paris_1.tgz``, ``paris_2.tgz``) have been
-withdrawn. What the authors publish in their place (``-v1``) has the same images under the same names with faces
-blurred, so figures can differ a little from those of papers. Both are read.
+withdrawn. The archives that the authors publish in their place (``-v1``) hold the same images under the same names, but
+with faces blurred, so that figures can differ a little from those of papers. Both kinds can be read.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import os
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import PublishedFiles, first_few, read_lines
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size, Truth
-from tfvlad.evaluation.datasets.placed import Placed, read_lines, some
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 OXFORD_IMAGES = "oxbuild_images-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/"
 PARIS_IMAGES = "paris_1-v1.tgz and paris_2-v1.tgz of https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/"
 OXFORD = f"what gt_files_170407.tgz and {OXFORD_IMAGES} unpack to"
 PARIS = f"what paris_120310.tgz, {PARIS_IMAGES} unpack to"
 
-# Not images but error pages, in the archives of 2008; https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/corrupt.txt
+# In the archives of 2008 these files are error pages, not images; https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/corrupt.txt
 CORRUPTED = {
     f"paris_{name}"
     for name in (
@@ -44,7 +44,7 @@ _OXFORD_PREFIX = "oxc1_"
 
 
 def oxford5k(folder: str | os.PathLike[str]) -> Dataset:
-    """Oxford5k: 5,062 images, or 5,063 as the revisited set counts them, in the files as published.
+    """Loads Oxford5k from its published files: 5,062 images, or 5,063 as the revisited set counts them.
 
     Args:
       folder: holds ``all_souls_000000.jpg`` … and ``all_souls_1_query.txt``, ``_good.txt``, ``_ok.txt``, ``_junk.txt``
@@ -53,15 +53,15 @@ def oxford5k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, OXFORD, OXFORD_NAMES)
-    return _buildings("Oxford5k", placed, sorted(placed.images), _OXFORD_PREFIX, Size(55, 5_062))
+    files = PublishedFiles(folder, OXFORD, OXFORD_NAMES)
+    return _buildings("Oxford5k", files, sorted(files.images), _OXFORD_PREFIX, Size(55, 5_062))
 
 
 def paris6k(folder: str | os.PathLike[str]) -> Dataset:
-    """Paris6k: 6,412 images, in the files as published.
+    """Loads Paris6k from its published files: 6,412 images.
 
-    The 20 corrupted ones, which no decoder reads, are left out of the database, as the revisited set does, and of the
-    right answers too, where they would be some that nothing can find.
+    The 20 corrupted images, which no decoder reads, are left out of the database, as in the revisited set, and out of
+    the right answers, because no search could find them.
 
     Args:
       folder: holds ``paris_defense_000000.jpg`` … and ``defense_1_query.txt`` … as `oxford5k` has them.
@@ -69,25 +69,25 @@ def paris6k(folder: str | os.PathLike[str]) -> Dataset:
     Raises:
       ConfigError: something is missing or malformed.
     """
-    placed = Placed(folder, PARIS, PARIS_NAMES)
-    return _buildings("Paris6k", placed, sorted(placed.images.keys() - CORRUPTED), "", Size(55, 6_392))
+    files = PublishedFiles(folder, PARIS, PARIS_NAMES)
+    return _buildings("Paris6k", files, sorted(files.images.keys() - CORRUPTED), "", Size(55, 6_392))
 
 
-def _buildings(name: str, placed: Placed, stems: list[str], prefix: str, published: Size) -> Dataset:
+def _buildings(name: str, files: PublishedFiles, stems: list[str], prefix: str, published: Size) -> Dataset:
     ids = {stem: number for number, stem in enumerate(stems)}
     queries, truths = [], []
-    for path in placed.files("*_query.txt"):
+    for path in files.require_files("*_query.txt"):
         stem, box = _read_query(path, prefix)
         lists = {kind: _read_list(path, kind) for kind in ("good", "ok", "junk")}
-        placed.require({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
+        files.require_images({stem, *lists["good"], *lists["ok"], *lists["junk"]} - CORRUPTED)
         right = dict.fromkeys(lists["good"] + lists["ok"])
         if both := right.keys() & lists["junk"]:
-            raise ConfigError(f"the lists beside {path} have {some(sorted(both))} as right and as junk")
+            raise ConfigError(f"the lists beside {path} have {first_few(sorted(both))} as right and as junk")
         if not right:
             raise ConfigError(f"the lists beside {path} have no right answer, good or ok")
-        queries.append(Query(placed.path(stem), box))
+        queries.append(Query(files.path(stem), box))
         truths.append(_truth(ids, right, dict.fromkeys(lists["junk"])))
-    return Dataset(queries, {"all": truths}, placed.database(stems), name, placed.folder, published=published)
+    return Dataset(queries, {"all": truths}, files.database(stems), name, files.folder, published=published)
 
 
 def _truth(ids: dict[str, int], right: dict[str, None], junk: dict[str, None]) -> Truth:
@@ -95,7 +95,7 @@ def _truth(ids: dict[str, int], right: dict[str, None], junk: dict[str, None]) -
 
 
 def _read_query(path: Path, prefix: str) -> tuple[str, Box]:
-    """``oxc1_all_souls_000013 136.5 34.1 648.5 955.7``: an image, and the box in it."""
+    """Reads an image's name and the box in it from a line such as ``oxc1_all_souls_000013 136.5 34.1 648.5 955.7``."""
     name, *numbers = " ".join(read_lines(path)).split() or [""]
     try:
         x1, y1, x2, y2 = (float(number) for number in numbers)

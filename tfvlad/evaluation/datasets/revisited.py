@@ -1,12 +1,12 @@
 """Revisited Oxford and Paris (Radenović et al., CVPR 2018): 70 queries each, three protocols.
 
-Easy: easy images are right answers, hard ones are ignored. Medium: both are right. Hard: hard images are right, easy
-ones are ignored. Each query is the part of its image inside a box, and the 70 query images are no part of the database
-(4,993 images of Oxford, 6,322 of Paris).
+Under the protocol easy, easy images are right answers and hard ones are ignored; under medium, both are right; under
+hard, hard images are right and easy ones are ignored. Each query is the part of its image inside a box. The 70 query
+images are not in the database, which has 4,993 images for Oxford and 6,322 for Paris.
 
-The measures are those of the authors' ``evaluate.py``: average precision by the trapezoid rule; precision at k or,
-where that comes first, at the last right answer; no query without a right answer counts. The images are those of
-Oxford5k and Paris6k; see `tfvlad.evaluation.datasets.oxford` for what has been withdrawn.
+The metrics are those of the authors' ``evaluate.py``: average precision by the trapezoid rule, and precision at k or,
+where that comes first, at the last right answer. Queries without a right answer do not count. The images are those of
+Oxford5k and Paris6k; see `tfvlad.evaluation.datasets.oxford` for those that have been withdrawn.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import PublishedFiles
+from tfvlad.evaluation.datasets._safe_pickle import read_plain_pickle
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Truth
 from tfvlad.evaluation.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
-from tfvlad.evaluation.datasets.placed import Placed
-from tfvlad.evaluation.datasets.plain_pickle import read_plain_pickle
-from tfvlad.images.boxes import Box
+from tfvlad.images import Box
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
 ROXFORD = _TRUTH.format("gnd_roxford5k.pkl", "roxford5k", OXFORD_IMAGES)
 RPARIS = _TRUTH.format("gnd_rparis6k.pkl", "rparis6k", PARIS_IMAGES)
 
-# Protocol -> (what is right, what is ignored); first the one that papers give most weight to.
+# Protocol -> (kinds that are right, kinds that are ignored); the first is the one that papers give most weight to.
 _PROTOCOLS = {
     "medium": (("easy", "hard"), ("junk",)),
     "hard": (("hard",), ("junk", "easy")),
@@ -38,25 +38,25 @@ _PROTOCOLS = {
 
 
 def roxford5k(folder: str | os.PathLike[str]) -> Dataset:
-    """Revisited Oxford, in the files as published.
+    """Loads revisited Oxford from its published files.
 
     Args:
       folder: holds ``gnd_roxford5k.pkl``, or the same content as ``gnd_roxford5k.json``, and the images of Oxford5k, in
-        sub-folders or not. The pickle is read without unpickling, see `tfvlad.evaluation.datasets.plain_pickle`.
+        sub-folders or not. The pickle is read as data, without unpickling it.
 
     Raises:
       ConfigError: something is missing or malformed.
     """
-    return _revisited("Revisited Oxford", Placed(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
+    return _revisited("Revisited Oxford", PublishedFiles(folder, ROXFORD, OXFORD_NAMES), "gnd_roxford5k")
 
 
 def rparis6k(folder: str | os.PathLike[str]) -> Dataset:
-    """Revisited Paris; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
-    return _revisited("Revisited Paris", Placed(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
+    """Loads revisited Paris from its published files; see `roxford5k`, with ``gnd_rparis6k.pkl``."""
+    return _revisited("Revisited Paris", PublishedFiles(folder, RPARIS, PARIS_NAMES), "gnd_rparis6k")
 
 
-def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
-    path = (placed.find(f"{truth_name}.json") or placed.files(f"{truth_name}.pkl"))[0]
+def _revisited(name: str, files: PublishedFiles, truth_name: str) -> Dataset:
+    path = (files.find(f"{truth_name}.json") or files.require_files(f"{truth_name}.pkl"))[0]
     content = _read(path)
     try:
         stems, query_stems = (_stems(content[key]) for key in ("imlist", "qimlist"))
@@ -68,7 +68,7 @@ def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
         raise ConfigError(
             f"{path} must hold imlist, qimlist and, for each query, gnd with bbx, easy, hard and junk, as published"
         ) from None
-    placed.require([*stems, *query_stems])
+    files.require_images([*stems, *query_stems])
     protocols = {
         protocol: [
             Truth(ok=[n for key in right for n in entry[key]], junk=[n for key in junk for n in entry[key]])
@@ -76,8 +76,8 @@ def _revisited(name: str, placed: Placed, truth_name: str) -> Dataset:
         ]
         for protocol, (right, junk) in _PROTOCOLS.items()
     }
-    queries = [Query(placed.path(stem), box) for stem, box in zip(query_stems, boxes, strict=True)]
-    return Dataset(queries, protocols, placed.database(stems), name, placed.folder)
+    queries = [Query(files.path(stem), box) for stem, box in zip(query_stems, boxes, strict=True)]
+    return Dataset(queries, protocols, files.database(stems), name, files.folder)
 
 
 def _read(path: Path) -> Any:
@@ -95,7 +95,7 @@ def _stems(names: Any) -> list[str]:
 
 
 def _entry(entry: dict[str, Any], images: int) -> dict[str, list[int]]:
-    """Each list as places in the database, from 0."""
+    """Returns each list of a query as positions in the database, from 0."""
     lists = {key: [int(number) for number in entry[key]] for key in ("easy", "hard", "junk")}
     places = [number for listed in lists.values() for number in listed]
     if any(lists[key] != list(entry[key]) for key in lists):  # fractions, or digits in quotes

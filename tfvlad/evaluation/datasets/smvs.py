@@ -1,9 +1,9 @@
-"""Stanford Mobile Visual Search (Chandrasekhar et al., MMSys 2011): clean references, and photographs by phones.
+"""Stanford Mobile Visual Search (Chandrasekhar et al., MMSys 2011): clean pictures, and photographs by phones.
 
 Each category (``dvd_covers``, ``book_covers`` …) has a folder ``Reference``, the database, and one per device
 (``Canon``, ``Droid``, ``E63``, ``Palm``, ``5800`` …), the queries. Query ``Canon/017.jpg`` shows ``Reference/017.jpg``
-and nothing else. The authors report how many queries find it, which is recall at 1. Average precision is by the
-trapezoid rule like that of the other sets: for one right answer beyond rank 1, half of its reciprocal rank.
+and nothing else. The authors report how many queries find it first, which is recall@1. Average precision follows the
+trapezoid rule as for the other data sets: with one right answer beyond rank 1, it is half of the reciprocal rank.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
+from tfvlad.evaluation.datasets._published_files import first_few
 from tfvlad.evaluation.datasets.dataset import DatabaseImage, Dataset, Query
-from tfvlad.evaluation.datasets.placed import some
 from tfvlad.images.listing import image_paths
 
 SMVS = "a category's folder of https://web.cs.wpi.edu/~claypool/mmsys-dataset/2011/stanford/, such as dvd_covers"
@@ -22,10 +22,10 @@ _DATABASE = "Reference"
 
 
 def smvs(folder: str | os.PathLike[str]) -> Dataset:
-    """One category, in the files as published.
+    """Loads one category from its published files.
 
     Args:
-      folder: a category's folder, for the photographs by every device in it, or one device's folder in it.
+      folder: the folder of a category, for the photographs by all devices, or the folder of one device in it.
 
     Raises:
       ConfigError: a folder is missing, or a query has no reference.
@@ -45,7 +45,7 @@ def smvs(folder: str | os.PathLike[str]) -> Dataset:
     if len(ids) < len(references):
         raise ConfigError(f"{category / _DATABASE} must hold one image of each number, got {len(references)} images")
     if strays := [os.path.relpath(path, category) for path in queries if Path(path).stem not in ids]:
-        raise ConfigError(f"{category / _DATABASE} lacks what {some(strays)} shows: an image of the same number")
+        raise ConfigError(f"{category / _DATABASE} lacks what {first_few(strays)} shows: an image of the same number")
     database = [DatabaseImage(os.path.relpath(path, category), path, number) for number, path in enumerate(references)]
     truths = [{"ok": [ids[Path(path).stem]], "junk": []} for path in queries]
     name = f"Stanford Mobile Visual Search, {os.path.relpath(given, category.parent)}"

@@ -1,0 +1,77 @@
+"""Which folders and files a command works on, and the form in which it prints its results."""
+
+from __future__ import annotations
+
+from absl import flags
+
+_SERVED = "the URL of a served one (grpc://HOST:PORT/NAME, http://HOST:PORT/v1/models/NAME)"
+
+
+def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --images, which is needed."""
+    flags.DEFINE_multi_string(
+        "images", None, "A folder of images, with its sub-folders; needed, may be repeated.", flag_values=values
+    )
+    require("images", values)
+
+
+def define_limit(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --limit, the number of images to take from --images."""
+    flags.DEFINE_integer(
+        "limit",
+        256,
+        "Images to measure on, at most; they are spread evenly over the folder. 0 takes all.",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
+def define_encoder(values: flags.FlagValues = flags.FLAGS, required: bool = True) -> None:
+    """Defines --encoder; where it is not required, a served encoder will do too."""
+    need = "needed" if required else f"or {_SERVED}; needed to make a new index"
+    flags.DEFINE_string("encoder", None, f"The encoder's folder; {need}.", flag_values=values)
+    if required:
+        require("encoder", values)
+
+
+def define_other_encoder(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --encoder for commands on an index, which has an encoder of its own."""
+    flags.DEFINE_string(
+        "encoder", None, f"Use this folder's encoder, or {_SERVED}, instead of the index's copy.", flag_values=values
+    )
+
+
+def define_index(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --index, which is needed."""
+    flags.DEFINE_string("index", None, "The index's folder; needed.", flag_values=values)
+    require("index", values)
+
+
+def define_output(values: flags.FlagValues, default: str | None, help_text: str) -> None:
+    """Defines --output; it is needed where there is no default."""
+    flags.DEFINE_string("output", default, help_text, flag_values=values)
+    if default is None:
+        require("output", values)
+
+
+def define_html(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --html."""
+    flags.DEFINE_string("html", None, "Also draw the results as a page, in this file.", flag_values=values)
+
+
+def define_format(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --format."""
+    flags.DEFINE_enum(
+        "format", "table", ["table", "json"], "What standard output holds; json is one document.", flag_values=values
+    )
+
+
+def require(name: str, values: flags.FlagValues) -> None:
+    """Makes a flag required: neither it nor, where it may be repeated, one of its values may be missing or empty."""
+    flags.register_validator(  # type: ignore[no-untyped-call]
+        name, _is_given, message=f"--{name} is needed", flag_values=values
+    )
+
+
+def _is_given(value: str | list[str] | None) -> bool:
+    return all(value) if isinstance(value, list) else bool(value)
