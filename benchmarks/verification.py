@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import race
+import timing
 
 CELLS = (400, 784)
 CANDIDATES, DEPTH = 50, 64
@@ -66,32 +66,32 @@ class Row:
 
 
 def main() -> None:
-    arguments = race.parser(__doc__, rounds=15).parse_args()
+    arguments = timing.parser(__doc__, rounds=15).parse_args()
     rows: list[Row] = []
     missing: list[str] = []
-    for threads in race.all_threads():
+    for threads in timing.all_threads():
         for cells in CELLS:
             given = draw_cells(cells, arguments.seed)
-            timings, absent = race.race(CONTENDERS, given, threads, arguments.rounds, LEAST)
+            timings, absent = timing.compare(CONTENDERS, given, threads, arguments.rounds, LEAST)
             missing += absent
             found = [
                 Row(
                     threads,
                     cells,
                     name,
-                    ms=timing.median * 1e3,
-                    cpu_ms=float(np.median(timing.cpu_seconds)) * 1e3,
-                    to_matcher=timing.ratio(timings[MATCHER]) if MATCHER in timings else None,
-                    recovered=timing.quality.get("recovered"),
-                    agreement=timing.quality.get("agreement"),
-                    most_wrong=timing.quality.get("most wrong"),
+                    ms=taken.median * 1e3,
+                    cpu_ms=float(np.median(taken.cpu_seconds)) * 1e3,
+                    to_matcher=taken.ratio(timings[MATCHER]) if MATCHER in timings else None,
+                    recovered=taken.quality.get("recovered"),
+                    agreement=taken.quality.get("agreement"),
+                    most_wrong=taken.quality.get("most wrong"),
                 )
-                for name, timing in timings.items()
+                for name, taken in timings.items()
             ]
             print_rows(found)
             rows += found
-    race.print_missing(missing)
-    race.write_json(arguments.json, rows, missing)
+    timing.print_missing(missing)
+    timing.write_json(arguments.json, rows, missing)
 
 
 def draw_cells(cells: int, seed: int) -> Cells:
@@ -120,17 +120,17 @@ def unit(vectors: Floats) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def kernel_in_bytes(*given: Floats) -> race.Prepared:
+def kernel_in_bytes(*given: Floats) -> timing.Prepared:
     cells = Cells(*given)
     return kernel(cells, *(np.rint(array / STEP).astype(np.int8) for array in (cells.query, cells.features)))
 
 
-def kernel_in_floats(*given: Floats) -> race.Prepared:
+def kernel_in_floats(*given: Floats) -> timing.Prepared:
     cells = Cells(*given)
     return kernel(cells, cells.query, cells.features)
 
 
-def kernel(cells: Cells, query: npt.NDArray[Any], features: npt.NDArray[Any]) -> race.Prepared:
+def kernel(cells: Cells, query: npt.NDArray[Any], features: npt.NDArray[Any]) -> timing.Prepared:
     """Prepares `verify` for features of either kind."""
     from tfvlad_kernels import verify, verify_pair
 
@@ -157,13 +157,13 @@ def kernel(cells: Cells, query: npt.NDArray[Any], features: npt.NDArray[Any]) ->
     return run, judge
 
 
-def brute_force(*given: Floats) -> race.Prepared:
+def brute_force(*given: Floats) -> timing.Prepared:
     cells = Cells(*given)
     match = opencv_matcher()
     return lambda: [match(cells.query, features) for features in cells.features], lambda _: {}
 
 
-def brute_force_and_affine(*given: Floats) -> race.Prepared:
+def brute_force_and_affine(*given: Floats) -> timing.Prepared:
     cells = Cells(*given)
     match = opencv_matcher()
 
@@ -183,7 +183,7 @@ def brute_force_and_affine(*given: Floats) -> race.Prepared:
     return run, judge
 
 
-CONTENDERS: dict[str, race.Prepare] = {
+CONTENDERS: dict[str, timing.Prepare] = {
     "verify, int8": kernel_in_bytes,
     "verify, float32": kernel_in_floats,
     MATCHER: brute_force,
@@ -222,7 +222,7 @@ def judge_transforms(cells: Cells, transforms: Floats) -> dict[str, float]:
 
 def print_rows(rows: list[Row]) -> None:
     first = rows[0]
-    race.print_table(
+    timing.print_table(
         f"{CANDIDATES} candidates, {first.cells} cells, D={DEPTH}, threads {first.threads}",
         ("", "ms", "CPU ms", "to the matcher", "recovered", "agreement", "most wrong"),
         (
