@@ -122,7 +122,7 @@ def test_an_encoder_that_pools(
     np.testing.assert_allclose(encoder.local_features(pictures[0]), features.reshape(8, 8, 8), atol=1e-5)
     # Every other way gives the same.
     in_graph: dict[int, Any] = {}
-    for rows in GraphEngine(encoder.extractor, encoder.model()).stream(pictures):
+    for rows in GraphEngine(encoder.extractor, encoder.model_with_activations()).stream(pictures):
         in_graph |= rows
     np.testing.assert_allclose(np.stack([in_graph[place] for place in range(12)]), descriptors, atol=1e-5)
     encoder.save(tmp_path / "e")

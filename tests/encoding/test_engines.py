@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,16 +44,44 @@ def encoder(config: tfvlad.EncoderConfig, pictures: list[np.ndarray]) -> tfvlad.
     return tfvlad.Encoder.fit(pictures, config, seed=0)
 
 
+def graph_engine(encoder: tfvlad.Encoder) -> GraphEngine:
+    return GraphEngine(encoder.extractor, encoder.model_with_activations())
+
+
 def test_the_graph_gives_what_the_kernels_give(encoder: tfvlad.Encoder, pictures: list[np.ndarray]) -> None:
     sources = [*pictures[:30], b"no picture", *pictures[30:]]
     in_graph = {}
-    for rows in GraphEngine(encoder.extractor, encoder.model()).stream(sources):
+    for rows in graph_engine(encoder).stream(sources):
         assert not set(rows) & set(in_graph)
         in_graph |= rows
     assert sorted(in_graph) == list(range(51))
     assert isinstance(in_graph.pop(30), ImageError)
     descriptors = np.stack([in_graph[position] for position in sorted(in_graph)])
     assert np.sum(descriptors * encoder.encode(pictures), axis=1).min() > 0.99999
+
+
+@pytest.mark.parametrize("encoding", ["vlad", "gem"])
+def test_local_features_come_with_the_descriptors(
+    config: tfvlad.EncoderConfig, pictures: list[np.ndarray], encoding: Any
+) -> None:
+    """By the kernels and in the graph, of encodings that start with local features and of those that do not."""
+    encoder = tfvlad.Encoder.fit(pictures, dataclasses.replace(config, encoding=encoding), seed=0)
+    sources = [*pictures[:12], b"no picture", *pictures[12:]]
+    described = list(encoder.describe_stream(iter(sources)))
+    assert isinstance(described.pop(12), ImageError)
+    in_graph = [row for rows in graph_engine(encoder).describe(sources) for _, row in sorted(rows.items())]
+    assert isinstance(in_graph.pop(12), ImageError)
+    for picture, one, (descriptor, features), alone in zip(
+        pictures, described, in_graph, encoder.encode(pictures), strict=True
+    ):
+        assert not isinstance(one, ImageError)
+        assert one.size == (picture.shape[1], picture.shape[0])
+        assert float(one.descriptor @ alone) > 0.99999
+        assert float(one.descriptor @ descriptor) > 0.99999
+        expected = encoder.local_features(picture)
+        assert one.features.shape == features.shape == expected.shape
+        np.testing.assert_allclose(one.features, expected, atol=1e-5)
+        np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 def test_sizes_and_batches_of_every_kind_are_traced_once(encoder: tfvlad.Encoder, pictures: list[np.ndarray]) -> None:
@@ -71,7 +100,7 @@ def test_activations_that_are_not_finite_are_told_of_their_image_alone(
     steep = dataclasses.replace(config, backbone=str(tmp_path / "steep.keras"), layer="steep", dim=None, clusters=1)
     black, white = (np.full((64, 64, 3), value, np.uint8) for value in (0, 255))
     fitted = tfvlad.Encoder.fit([black], dataclasses.replace(steep, preprocessing="none"), seed=0)
-    for engine in (fitted.engine, GraphEngine(fitted.extractor, fitted.model())):
+    for engine in (fitted.engine, graph_engine(fitted)):
         (rows,) = engine.stream([black, white])  # exp(27 * 255) is infinite
         assert np.isfinite(rows[0]).all()
         assert str(rows[1]) == "<array>: the network's activations are not finite"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tfvlad.encoding.interface import Description
 from tfvlad.errors import ImageError
 
 LOOK_AHEAD = 3
@@ -32,6 +33,7 @@ class FakeEncoder:
         self.fingerprint = fingerprint
         self.encoded: list[bytes] = []
         self.interrupt_after = interrupt_after
+        self.image_size, self.max_pixels = 64, 1 << 20
 
     @classmethod
     def load(cls, path: str, max_pixels: int | None = None) -> FakeEncoder:
@@ -65,6 +67,24 @@ class FakeEncoder:
                     yield ImageError("<bytes>", "is no picture")
                 else:
                     yield self.describe(content)
+
+    def describe_stream(self, sources: Iterable[bytes]) -> Iterator[Description | ImageError]:
+        """Like `encode_stream`; every picture has 64 x 48 pixels and 12 x 12 cells."""
+        contents: deque[bytes] = deque()
+
+        def noted() -> Iterator[bytes]:
+            for source in sources:
+                contents.append(source)
+                yield source
+
+        for result in self.encode_stream(noted()):
+            content = contents.popleft()
+            yield result if isinstance(result, ImageError) else Description(result, self.features(content), (64, 48))
+
+    def features(self, content: bytes) -> NDArray[np.float32]:
+        """Returns the (12, 12, 16) float32 local features of a file with this content."""
+        digest = hashlib.sha256(bytes(content)).digest()
+        return unit_vectors(144, 16, int.from_bytes(digest[8:12], "little")).reshape(12, 12, 16)
 
     def describe(self, content: bytes) -> NDArray[np.float32]:
         """Returns the (dim,) float32 descriptor of a file with this content."""

@@ -1,4 +1,4 @@
-"""A second kind of view, which exists in this test only: what synchronisation and search must do with it."""
+"""A second view beside the whole picture: what synchronisation and search must do with it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ from helpers.fake_encoder import FakeEncoder
 from helpers.syncing import counts
 from PIL import Image
 
+from tfvlad.images.views import WHOLE, View
 from tfvlad.index import Index
 from tfvlad.index._sync import SyncReport, synchronise
 from tfvlad.index.catalog import Catalog
-from tfvlad.index.views import VIEWS, WHOLE, render_views
-
-
-class Mirrored:
-    """The whole picture, left and right exchanged."""
-
-    name = "mirrored"
-
-    def render(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels[:, ::-1]
 
 
 class PixelEncoder(FakeEncoder):
     """Describes pixels by their bytes; pixels that begin with 7 are no image."""
 
-    max_pixels = 1000
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_pixels = 1000
 
     def describe(self, content: Any) -> np.ndarray:
         return super().describe(content if isinstance(content, bytes) else content.tobytes())
@@ -39,7 +32,7 @@ class PixelEncoder(FakeEncoder):
         return super().encode_stream(source if isinstance(source, bytes) else source.tobytes() for source in sources)
 
 
-BOTH = (WHOLE, Mirrored())
+BOTH = (WHOLE, View(turn=180))
 
 
 @pytest.fixture
@@ -65,9 +58,9 @@ def test_an_image_has_a_descriptor_for_each_view(catalog: Catalog, photos: Path,
     encoder = PixelEncoder()
     assert counts(run(catalog, photos, encoder, views=BOTH)) == (1, 0, 0, 0, 0)
     found = views_of(catalog, photos / "a.png")
-    assert list(found) == ["whole", "mirrored"]
+    assert list(found) == ["whole", "turn 180"]
     assert np.array_equal(found["whole"], encoder.describe((photos / "a.png").read_bytes()))
-    assert np.array_equal(found["mirrored"], encoder.describe(np.ascontiguousarray(pixels[:, ::-1])))
+    assert np.array_equal(found["turn 180"], encoder.describe(np.ascontiguousarray(pixels[::-1, ::-1])))
 
 
 def test_a_copy_has_the_views_encoded_that_the_image_lacks(catalog: Catalog, photos: Path, pixels: np.ndarray) -> None:
@@ -76,9 +69,9 @@ def test_a_copy_has_the_views_encoded_that_the_image_lacks(catalog: Catalog, pho
     (photos / "copy.png").write_bytes((photos / "a.png").read_bytes())
     encoder = PixelEncoder()
     assert counts(run(catalog, photos, encoder, views=BOTH)) == (1, 0, 0, 1, 0)
-    assert encoder.encoded == [pixels[:, ::-1].tobytes()]
+    assert encoder.encoded == [pixels[::-1, ::-1].tobytes()]
     found = views_of(catalog, photos / "a.png")
-    assert (list(found), found["whole"].tolist()) == (["whole", "mirrored"], whole.tolist())
+    assert (list(found), found["whole"].tolist()) == (["whole", "turn 180"], whole.tolist())
 
 
 def test_an_image_that_cannot_be_rendered_is_a_failure(catalog: Catalog, photos: Path, pixels: np.ndarray) -> None:
@@ -92,15 +85,10 @@ def test_an_image_that_cannot_be_rendered_is_a_failure(catalog: Catalog, photos:
 
 
 def test_a_view_that_cannot_be_encoded_fails_the_whole_image(
-    catalog: Catalog, photos: Path, pixels: np.ndarray
+    catalog: Catalog, photos: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Blank(Mirrored):
-        name = "blank"
-
-        def render(self, pixels: np.ndarray) -> np.ndarray:
-            return np.frombuffer(b"bad", np.uint8)
-
-    report = run(catalog, photos, PixelEncoder(), views=(*BOTH, Blank()))
+    monkeypatch.setattr(View, "render", lambda view, pixels: np.frombuffer(b"bad", np.uint8))
+    report = run(catalog, photos, PixelEncoder(), views=BOTH)
     assert [failure.reason for failure in report.failed] == ["is no picture"]
     assert views_of(catalog, photos / "a.png") == {}
 
@@ -110,13 +98,6 @@ def test_an_image_is_found_by_any_of_its_views(tmp_path: Path, photos: Path, pix
     with Index.create(tmp_path / "index", encoder) as index:
         run(index._catalog, photos, encoder, views=BOTH)
         assert len(index) == 1
-        for query in ((photos / "a.png").read_bytes(), pixels[:, ::-1].tobytes()):
+        for query in ((photos / "a.png").read_bytes(), pixels[::-1, ::-1].tobytes()):
             [[hit]] = index.search_descriptors([encoder.describe(query)])
             assert (hit.path, round(hit.score, 5)) == (str(photos / "a.png"), 1.0)
-
-
-def test_the_whole_picture_is_given_as_the_file_s_bytes() -> None:
-    assert [view.name for view in VIEWS] == ["whole"]
-    assert list(render_views(b"no picture", VIEWS, lambda: 1)) == [b"no picture"]
-    pixels = np.zeros((2, 3, 3), np.uint8)
-    assert WHOLE.render(pixels) is pixels

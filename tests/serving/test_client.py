@@ -77,6 +77,50 @@ def test_it_gives_what_the_encoder_gives(
     remote.close()
 
 
+def test_it_gives_local_features_as_the_encoder_does(
+    url: str, model: model_servers.Model, encoder: tfvlad.Encoder, photos: Path
+) -> None:
+    sources = [*sorted(photos.iterdir())[:5], b"no picture", np.zeros((30, 40, 3), np.uint8)]
+    remote = RemoteEncoder(url)
+    told, expected = list(remote.describe_stream(sources)), list(encoder.describe_stream(sources))
+    assert isinstance(told.pop(5), ImageError)
+    assert isinstance(expected.pop(5), ImageError)
+    for one, other in zip(told, expected, strict=True):
+        assert not isinstance(one, ImageError)
+        assert not isinstance(other, ImageError)
+        assert one.size == other.size
+        np.testing.assert_allclose(one.descriptor, other.descriptor, atol=1e-5)
+        np.testing.assert_allclose(one.features, other.features, atol=1e-5)
+    assert model.asked[1:] == [("local_features", 4), ("local_features", 3)]
+
+
+def test_a_server_of_an_earlier_release_is_asked_twice(
+    url: str, model: model_servers.Model, encoder: tfvlad.Encoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = model.run
+
+    def as_before(signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        told = run(signature, inputs)
+        return {name: told[name] for name in ("features", "grid")} if signature == "local_features" else told
+
+    monkeypatch.setattr(model, "run", as_before)
+    sources = sorted(photos.iterdir())[:2]
+    for one, other in zip(RemoteEncoder(url).describe_stream(sources), encoder.describe_stream(sources), strict=True):
+        np.testing.assert_allclose(one.descriptor, other.descriptor, atol=1e-5)  # type: ignore[union-attr]
+        np.testing.assert_allclose(one.features, other.features, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_another_encoder_behind_the_url_gives_no_local_features(
+    url: str, model: model_servers.Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = RemoteEncoder(url)
+    assert remote.dim == 6
+    run = model.run
+    monkeypatch.setattr(model, "run", lambda *asked: {**run(*asked), "fingerprint": np.array([b"other"], object)})
+    with pytest.raises(MismatchError, match="serves another encoder"):
+        list(remote.describe_stream(sorted(photos.iterdir())[:1]))
+
+
 def test_a_bad_image_is_a_value_in_the_stream_and_an_error_in_encode(url: str, photos: Path) -> None:
     remote = RemoteEncoder(url)
     sources = [photos / "0.jpg", b"no picture", photos / "nowhere.jpg", b"", photos / "1.jpg"]

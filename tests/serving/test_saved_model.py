@@ -112,6 +112,10 @@ def test_local_features_are_those_of_each_image(exported: Exported, photographs:
         assert not features[height:].any()
         assert not features[:, width:].any()
     assert not told["features"].numpy()[3].any()
+    descriptors, valid = exported.describe(*files)
+    np.testing.assert_allclose(told["descriptor"].numpy(), descriptors, atol=1e-5)
+    assert told["valid"].numpy().tolist() == valid == [True, True, True, False]
+    assert set(told["fingerprint"].numpy().tolist()) == {exported.encoder.fingerprint.encode()}
     nothing = exported.signatures["local_features"](image_bytes=tf.constant([b"broken"]))
     assert nothing["features"].shape == (1, 0, 0, 8)
 

@@ -7,7 +7,7 @@ results, as aggregation and whitening are in one graph with the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import keras
@@ -16,7 +16,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvlad.encoding.aggregation import Aggregation
-from tfvlad.encoding.features import NOT_FINITE, FeatureBatch, FeatureExtractor
+from tfvlad.encoding.features import NOT_FINITE, FeatureBatch, FeatureExtractor, Head
+from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ImageError
@@ -25,8 +26,10 @@ from tfvlad.images.loading import Source
 
 Floats = npt.NDArray[np.float32]
 Rows: TypeAlias = dict[int, Floats | ImageError]  # by the image's position in the input
+DescribedRows: TypeAlias = dict[int, tuple[Floats, Floats] | ImageError]  # descriptor and (h, w, C) local features
 
 AGGREGATED = "aggregated"  # the extractor's head that the aggregation goes on with
+LOCAL = "local features"  # the head that gives local features, where the aggregation takes something else
 
 
 class Engine(Protocol):
@@ -46,12 +49,16 @@ class Engine(Protocol):
           For each window, the descriptor or the error of each image, by the image's position in the input.
         """
 
+    def describe(self, sources: Iterable[Source]) -> Generator[DescribedRows]:
+        """Like `stream`, with the local features of the same forward pass."""
+
 
 class KernelEngine:
     """The network and the aggregation's head in TensorFlow, the rest of the aggregation on the CPU."""
 
     def __init__(self, extractor: FeatureExtractor[str], aggregation: Aggregation, whitening: Whitening | None) -> None:
         self._extractor = extractor
+        self._describing = describing(extractor)
         self._aggregation = aggregation
         self._whiten = _whitening_function(whitening) if whitening else None
         merged = aggregation.tail() is None
@@ -71,17 +78,34 @@ class KernelEngine:
         values, _, _ = self._extractor.extract(images)
         return np.asarray(values[list(self._extractor.heads).index(AGGREGATED)])
 
+    def describe(self, sources: Iterable[Source]) -> Generator[DescribedRows]:
+        """See `Engine`."""
+        yield from overlapped(self._describing.stream(sources), self._describe_both)
+
     def _describe(self, window: list[FeatureBatch[str] | Rejected]) -> Rows:
         rows: Rows = {}
         for batch in window:
             if isinstance(batch, FeatureBatch):
-                descriptors = self._aggregation.vectors(batch.values[AGGREGATED])
-                if self._whiten:
-                    descriptors = self._whiten(descriptors)
-                rows.update(zip(batch.positions, descriptors, strict=True))
+                rows.update(zip(batch.positions, self._descriptors(batch), strict=True))
             else:
                 rows.update([batch])
         return rows
+
+    def _describe_both(self, window: list[FeatureBatch[str] | Rejected]) -> DescribedRows:
+        rows: DescribedRows = {}
+        for batch in window:
+            if isinstance(batch, FeatureBatch):
+                local = LOCAL if LOCAL in batch.values else AGGREGATED
+                values = batch.values[local]
+                maps = values.reshape(len(values), *batch.grids[local], values.shape[-1])
+                rows.update(zip(batch.positions, zip(self._descriptors(batch), maps, strict=True), strict=True))
+            else:
+                rows.update([batch])
+        return rows
+
+    def _descriptors(self, batch: FeatureBatch[str]) -> Floats:
+        descriptors = self._aggregation.vectors(batch.values[AGGREGATED])
+        return self._whiten(descriptors) if self._whiten else descriptors
 
 
 class GraphEngine:
@@ -89,24 +113,49 @@ class GraphEngine:
 
     Args:
       extractor: prepares the images; its own graph is not run.
-      model: `tfvlad.Encoder.model`.
+      model: `tfvlad.Encoder.model_with_activations`.
     """
 
     def __init__(self, extractor: FeatureExtractor[str], model: keras.Model) -> None:
         self._extractor = extractor
+        local = LocalFeatures()
+
+        def describe(images: Any) -> tuple[Any, Any]:
+            descriptors, activations = model(images, training=False)
+            features = tf.reshape(tf.cast(local(activations), tf.float32), tf.shape(activations))
+            return tf.cast(descriptors, tf.float32), features
+
+        images = tf.TensorSpec((None, None, None, 3), tf.float32)
+        self._run_both = tf.function(describe, input_signature=[images])
         self._run = tf.function(
-            lambda images: model(images, training=False),
-            input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)],
+            lambda images: model(images, training=False)[0],
+            input_signature=[images],
         )
         self.stages: dict[str, Callable[[Any], Any]] = {"graph": lambda images: np.asarray(self._run(images))}
 
     def stream(self, sources: Iterable[Source]) -> Generator[Rows]:
         """See `Engine`."""
-        yield from overlapped(map(self._launch, self._extractor.batches(sources)), _fetch)
+        yield from overlapped(self._launched(sources, self._run), _fetch)
 
-    def _launch(self, window: list[ImageBatch | Rejected]) -> list[tuple[ImageBatch, Any] | Rejected]:
-        """Starts the work of the device, without waiting for the results."""
-        return [(batch, self._run(batch.images)) if isinstance(batch, ImageBatch) else batch for batch in window]
+    def describe(self, sources: Iterable[Source]) -> Generator[DescribedRows]:
+        """See `Engine`."""
+        yield from overlapped(self._launched(sources, self._run_both), _fetch_both)
+
+    def _launched(
+        self, sources: Iterable[Source], run: Callable[[Any], Any]
+    ) -> Iterator[list[tuple[ImageBatch, Any] | Rejected]]:
+        """Starts the work of the device, window by window, without waiting for the results."""
+        for window in self._extractor.batches(sources):
+            yield [(batch, run(batch.images)) if isinstance(batch, ImageBatch) else batch for batch in window]
+
+
+def describing(extractor: FeatureExtractor[str]) -> FeatureExtractor[str]:
+    """An extractor of the same that gives local features as well: itself, where its aggregation starts with them."""
+    head = extractor.heads[AGGREGATED]
+    if isinstance(head.layer, LocalFeatures):
+        return extractor
+    heads = {AGGREGATED: head, LOCAL: Head(head.output, LocalFeatures())}
+    return FeatureExtractor(extractor.model, extractor.loader, extractor.image_size, heads)
 
 
 def _whitening_function(whitening: Whitening) -> Callable[[Floats], Floats]:
@@ -130,4 +179,18 @@ def _fetch(window: list[tuple[ImageBatch, Any] | Rejected]) -> Rows:
         for position, name, descriptor in zip(batch.positions, batch.names, np.asarray(result), strict=True):
             good = np.isfinite(descriptor).all()
             rows[position] = descriptor if good else ImageError(name, NOT_FINITE)
+    return rows
+
+
+def _fetch_both(window: list[tuple[ImageBatch, Any] | Rejected]) -> DescribedRows:
+    rows: DescribedRows = {}
+    for batch, result in window:
+        if not isinstance(batch, ImageBatch):
+            rows[batch] = result
+            continue
+        assert not isinstance(result, ImageError)  # that is with a position only
+        descriptors, features = (np.asarray(part) for part in result)
+        for position, name, *both in zip(batch.positions, batch.names, descriptors, features, strict=True):
+            good = all(np.isfinite(part).all() for part in both)
+            rows[position] = (both[0], both[1]) if good else ImageError(name, NOT_FINITE)
     return rows

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterable, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from typing import Any
 
 import keras
@@ -22,11 +23,13 @@ from tfvlad.encoding._fitting import Fitting, OnError
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
+from tfvlad.encoding.interface import Description
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
+from tfvlad.images.crops import upright_size
 from tfvlad.images.listing import image_paths
 from tfvlad.images.loading import Source, as_sources, image_loader
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
@@ -53,6 +56,7 @@ class Encoder:
       whitening: fitted PCA-whitening, or None where `config.dim` is None.
       dim: length of a descriptor.
       fingerprint: hex digest of everything that shapes a descriptor.
+      image_size: `config.image_size`.
       max_pixels: `config.max_pixels`.
       extractor: runs the network over images, up to what the aggregation goes on with.
       engine: runs the whole encoder: on a GPU as one graph, else through the kernels.
@@ -72,11 +76,12 @@ class Encoder:
         self.aggregation = aggregation
         self.whitening = whitening
         self.dim = whitening.dim if whitening else aggregation.length(backbone.channels)
+        self.image_size = config.image_size
         self.max_pixels = config.max_pixels
         self.fingerprint = _fingerprint(self.config, backbone, aggregation.codebook, whitening)
         self.extractor = extractor or _extractor(config, backbone, Head(0, aggregation.head()))
         self.engine: Engine = (
-            GraphEngine(self.extractor, self.model())
+            GraphEngine(self.extractor, self.model_with_activations())
             if tf.config.list_logical_devices("GPU")
             else KernelEngine(self.extractor, aggregation, whitening)
         )
@@ -157,6 +162,26 @@ class Encoder:
             for position in sorted(rows):
                 yield rows[position]
 
+    def describe_stream(self, sources: Iterable[Source]) -> Generator[Description | ImageError]:
+        """Like `encode_stream`, with the local features, which come out of the same forward pass.
+
+        Example:
+          >>> (description,) = encoder.describe_stream(["query.jpg"])
+          >>> description.descriptor.shape, description.features.shape, description.size
+          ((64,), (28, 28, 512), (1024, 768))
+
+        Args:
+          sources: see `encode`.
+
+        Yields:
+          For each image, in order, its description or what is wrong with it.
+        """
+        sizes: collections.deque[tuple[int, int]] = collections.deque()
+        for rows in self.engine.describe(_measured(sources, sizes)):
+            for position in sorted(rows):
+                row, size = rows[position], sizes.popleft()
+                yield row if isinstance(row, ImageError) else Description(*row, size)
+
     def local_features(self, source: Source) -> Floats:
         """The map of one image: (h, w, C) float32, unit length per cell.
 
@@ -177,15 +202,25 @@ class Encoder:
             return self.extractor
         return _extractor(self.config, self.backbone, Head(0, LocalFeatures()))
 
+    def model_with_activations(self) -> keras.Model:
+        """`model` with a second output: the layer's activations, (B, h, w, C)."""
+        inputs = keras.Input((None, None, 3), name="images")
+        activations = self.backbone.model(inputs)
+        return keras.Model(inputs, [self._described(activations), activations], name="encoder_with_activations")
+
     def model(self) -> keras.Model:
         """The same encoder as one Keras model: (B, H, W, 3) float32, preprocessed -> (B, dim) float32."""
         inputs = keras.Input((None, None, 3), name="images")
-        x = self.aggregation.head()(self.backbone.model(inputs))
+        return keras.Model(inputs, self._described(self.backbone.model(inputs)), name="encoder")
+
+    def _described(self, activations: Any) -> Any:
+        """From symbolic activations to symbolic descriptors."""
+        x = self.aggregation.head()(activations)
         if tail := self.aggregation.tail():
             x = tail(x)
         if self.whitening:
             x = WhiteningLayer(self.dim, *self.whitening.folded(), name="whitening")(x)
-        return keras.Model(inputs, x, name="encoder")
+        return x
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the encoder's folder, whole or not at all; an encoder that is already there is replaced.
@@ -226,6 +261,16 @@ class Encoder:
                 "other descriptors than the encoder was fitted with; fit it anew"
             )
         return cls(config, backbone, aggregation_of(config, stored.codebook), stored.whitening)
+
+
+def _measured(sources: Iterable[Source], sizes: collections.deque[tuple[int, int]]) -> Iterator[Source]:
+    """Passes images on, and notes the size of each; what cannot be measured cannot be decoded, and has size 0 x 0."""
+    for source in sources:
+        try:
+            sizes.append(upright_size(source))
+        except ImageError:
+            sizes.append((0, 0))
+        yield source
 
 
 def _extractor(config: EncoderConfig, backbone: Backbone, head: Head) -> FeatureExtractor[str]:

@@ -68,6 +68,7 @@ class FeatureExtractor(Generic[Key]):
     Attributes:
       model: (B, H, W, 3) float32 -> one map (B, h, w, C), or several of different layers.
       loader: prepares the images.
+      image_size: pixels, see `tfvlad.EncoderConfig`.
       batch: images in a forward pass, at most; bounded by their pixels and by what all outputs take.
       heads: the layers whose values are wanted, by a name for each.
       extract: graph function, (B, H, W, 3) float32 -> the heads' values, a list of (B, ...) float32; the grids of
@@ -88,6 +89,7 @@ class FeatureExtractor(Generic[Key]):
 
         self.model = model
         self.loader = loader
+        self.image_size = image_size
         self.batch, _ = batch_shape(output_shapes(model, image_size, image_size) or [], image_size)
         self.heads = dict(heads)
         self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Generator, Iterable
 from typing import Any, Protocol
@@ -14,6 +15,21 @@ from tfvlad.errors import ConfigError, ImageError
 REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Description:
+    """What one forward pass gives for an image.
+
+    Attributes:
+      descriptor: (dim,) float32, unit length.
+      features: (h, w, C) float32, its local features, unit length per cell.
+      size: (width, height) of the image in pixels, upright and as large as it came.
+    """
+
+    descriptor: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    size: tuple[int, int]
+
+
 class AnyEncoder(Protocol):
     """An encoder of either kind: a `tfvlad.Encoder`, or a `tfvlad.serving.RemoteEncoder`."""
 
@@ -24,11 +40,16 @@ class AnyEncoder(Protocol):
     def fingerprint(self) -> str: ...
 
     @property
+    def image_size(self) -> int: ...  # pixels that an image's longest side is made to have; of a served one, a guess
+
+    @property
     def max_pixels(self) -> int: ...  # of an image that is decoded here, see `tfvlad.EncoderConfig`
 
     def encode(self, sources: Any) -> npt.NDArray[np.float32]: ...
 
     def encode_stream(self, sources: Iterable[Any]) -> Generator[npt.NDArray[np.float32] | ImageError]: ...
+
+    def describe_stream(self, sources: Iterable[Any]) -> Generator[Description | ImageError]: ...
 
     def save(self, path: str | os.PathLike[str]) -> None: ...
 

@@ -8,6 +8,7 @@ TensorFlow graph code, so that an export holds it as well.
 - `loading` prepares one image: `ImageLoader` reads, decodes, turns upright, resizes and scales.
 - `batching` groups prepared images of many sizes into batches, which are decoded ahead on threads.
 - `crops` gives an image file, or a box of it, as plain upright pixels.
+- `views` renders views of a picture: turned, its middle, parts of it. It does not import TensorFlow until it decodes.
 
 This package imports `config`, `errors` and nothing else of tfvlad.
 """

@@ -78,6 +78,33 @@ def _decoders(at_least: int, stretch: bool, max_pixels: int) -> list[Callable[[T
     ]
 
 
+def dimensions(data: Tensor) -> Tensor:
+    """Width and height in pixels of an encoded image, as it lies in the file, from its header: (2,) int64.
+
+    Args:
+      data: () string, the file's bytes.
+
+    Raises:
+      tf.errors.InvalidArgumentError: when run, for another format, or a header that is cut off.
+    """
+
+    def of_gif(data: Tensor) -> tuple[Tensor, Tensor]:
+        start, end = gif_frame(data)
+        with tf.control_dependencies([tf.debugging.Assert(end > 0, ["a damaged or truncated GIF"])]):
+            return gif_dimensions(data, tf.identity(start))
+
+    def of_webp(data: Tensor) -> tuple[Tensor, Tensor]:
+        return webp_dimensions(still_webp(data))
+
+    def of_nothing(data: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = _refuse(data)
+        return tf.shape(pixels, tf.int64)[0], tf.shape(pixels, tf.int64)[1]
+
+    finders = (jpeg_dimensions, png_dimensions, of_gif, bmp_dimensions, of_webp, of_nothing)
+    branches = [lambda find=find: tf.stack(find(data)) for find in finders]
+    return tf.ensure_shape(tf.switch_case(image_format(data), branches), (2,))
+
+
 def on_white(pixels: Tensor) -> Tensor:
     """Composes grey or colour with alpha on white.
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from PIL import Image
 
 from tfvlad.errors import ImageError
 from tfvlad.images import Box
-from tfvlad.images._decoding import decode
+from tfvlad.images._decoding import decode, dimensions
 from tfvlad.images._orientation import read_orientation, turn_upright
-from tfvlad.images.loading import read_file, run_decoder, source_name
+from tfvlad.images.loading import Source, read_file, run_decoder, source_name
 
 _EVERY_PIXEL = 2**24  # pixels of a side; no image has so many, so that none is decoded at a reduced size
 
@@ -44,27 +45,64 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
     return pixels[top:bottom, left:right]
 
 
-def read_upright(source: str | bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Decodes an image as `tfvlad.images.loading` does, in full size, and turns it upright: (H, W, 3) uint8 RGB.
+def read_upright(source: str | bytes, max_pixels: int, longest_side: int | None = None) -> npt.NDArray[np.uint8]:
+    """Decodes an image as `tfvlad.images.loading` does and turns it upright: (H, W, 3) uint8 RGB.
 
     Args:
       source: the path of an image file, or its bytes.
       max_pixels: see `tfvlad.EncoderConfig`.
+      longest_side: pixels; an image whose longest side has more is made smaller, to no less than this. None leaves it
+        in full size.
 
     Raises:
       ImageError: the file cannot be read.
     """
     data = source if isinstance(source, bytes) else read_file(source)
-    pixels: npt.NDArray[np.uint8] = run_decoder(_decoder(max_pixels), data, source_name(source)).numpy()
-    return pixels
+    decoder = _decoder(max_pixels, longest_side or _EVERY_PIXEL)
+    pixels: npt.NDArray[np.uint8] = run_decoder(decoder, data, source_name(source)).numpy()
+    factor = max(pixels.shape[:2]) // (longest_side or _EVERY_PIXEL)
+    if factor < 2:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).reduce(factor))
+
+
+def upright_size(source: Source) -> tuple[int, int]:
+    """Width and height of a picture in pixels, upright, from its file's header alone.
+
+    Args:
+      source: the path of an image file, its bytes, or pixels (H, W, ...).
+
+    Raises:
+      ImageError: the file cannot be read, or is damaged where the size stands.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim < 2:
+            raise ImageError("<array>", f"pixels must be (H, W, 3), (H, W, 4) or (H, W), got shape {source.shape}")
+        return source.shape[1], source.shape[0]
+    data = source if isinstance(source, bytes) else read_file(source)
+    width, height = run_decoder(_measurer(), data, source_name(source)).numpy().tolist()
+    if min(width, height) < 1:
+        raise ImageError(source_name(source), f"a damaged or truncated header of {width}x{height} pixels")
+    return width, height
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(max_pixels: int) -> Any:
+def _decoder(max_pixels: int, at_least: int) -> Any:
     """Graph function, () string -> (H, W, 3) uint8, upright."""
 
     def upright(data: Any) -> Any:
-        pixels = decode(data, at_least=_EVERY_PIXEL, stretch=True, max_pixels=max_pixels)
+        pixels = decode(data, at_least=at_least, stretch=False, max_pixels=max_pixels)
         return turn_upright(pixels, read_orientation(data))
 
     return tf.function(upright, input_signature=[tf.TensorSpec((), tf.string)])
+
+
+@functools.cache
+def _measurer() -> Any:
+    """Graph function, () string -> (width, height) int64, upright."""
+
+    def measure(data: Any) -> Any:
+        size = dimensions(data)
+        return tf.cond(read_orientation(data) >= 5, lambda: size[::-1], lambda: size)
+
+    return tf.function(measure, input_signature=[tf.TensorSpec((), tf.string)])

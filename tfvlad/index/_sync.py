@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.listing import list_images
+from tfvlad.images.views import WHOLE, View, render_views
 from tfvlad.index._folders import Root, find_root, place
 from tfvlad.index._scan import ChangedFile, Scan
 from tfvlad.index.catalog import Catalog, Change, EncodedView, Stamp, to_blob
-from tfvlad.index.views import VIEWS, View, render_views
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder
@@ -63,7 +63,7 @@ def synchronise(
     encoder: GetEncoder,
     allow_empty: bool = False,
     retry_failed: bool = False,
-    views: Sequence[View] = VIEWS,
+    views: Sequence[View] = (WHOLE,),
 ) -> SyncReport:
     """Brings the catalog in line with each folder; the images of other folders stay as they are.
 
@@ -226,7 +226,9 @@ class _RootSync:
             work.twin = None
         elif missing and work.twin is None:
             try:
-                sources = render_views(file.content, missing, lambda: self._encoder().max_pixels)
+                sources = render_views(
+                    file.content, missing, lambda: self._encoder().image_size, lambda: self._encoder().max_pixels
+                )
             except ImageError as error:
                 work.reason = error.reason
             else:

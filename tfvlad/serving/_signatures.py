@@ -43,15 +43,16 @@ class Served(tf.Module):  # type: ignore[misc]
         self._loader = image_loader(side, config.resize, backbone.preprocessing, config.max_pixels)
         self._smallest = _smallest(backbone.model, side)
         grid = backbone.model.compute_output_shape((1, side, side, 3))[1:3]
-        model, local = encoder.model(), LocalFeatures()
+        model, local = encoder.model_with_activations(), LocalFeatures()
         self._weights = [weight.value for weight in model.weights]
 
         def forward(images: Tensor) -> Tensor:
-            return tf.cast(model(images, training=False), tf.float32)
+            return tf.cast(model(images, training=False)[0], tf.float32)
 
-        def maps(images: Tensor) -> Tensor:
-            activations = backbone.model(images, training=False)
-            return tf.cast(tf.reshape(local(activations), tf.shape(activations)), tf.float32)
+        def maps(images: Tensor) -> tuple[Tensor, Tensor]:
+            descriptors, activations = model(images, training=False)
+            features = tf.reshape(local(activations), tf.shape(activations))
+            return tf.cast(features, tf.float32), tf.cast(descriptors, tf.float32)
 
         forward, maps = (tf.function(network, jit_compile=xla or None) for network in (forward, maps))
 
@@ -59,9 +60,11 @@ class Served(tf.Module):  # type: ignore[misc]
             return {"descriptor": forward(images), "valid": tf.ones(tf.shape(images)[:1], tf.bool)}
 
         def map_features(images: Tensor) -> Rows:
-            features = maps(images)
+            features, descriptors = maps(images)
             shape = tf.shape(features)
             return {
+                "descriptor": descriptors,
+                "valid": tf.ones(shape[:1], tf.bool),
                 "features": tf.pad(features, [[0, 0], [0, grid[0] - shape[1]], [0, grid[1] - shape[2]], [0, 0]]),
                 "grid": tf.repeat(shape[tf.newaxis, 1:3], shape[0], axis=0),
             }
@@ -73,10 +76,16 @@ class Served(tf.Module):  # type: ignore[misc]
 
         def local_features(image_bytes: Tensor) -> Rows:
             count = tf.shape(image_bytes)[0]
-            blank = {"features": tf.zeros((count, *grid, backbone.channels)), "grid": tf.zeros((count, 2), tf.int32)}
+            blank = {
+                "descriptor": tf.zeros((count, encoder.dim)),
+                "valid": tf.zeros((count,), tf.bool),
+                "features": tf.zeros((count, *grid, backbone.channels)),
+                "grid": tf.zeros((count, 2), tf.int32),
+            }
             rows = self._of_bytes(image_bytes, map_features, blank)
             height, width = tf.unstack(tf.reduce_max(tf.pad(rows["grid"], [[1, 0], [0, 0]]), axis=0))
-            return {"features": rows["features"][:, :height, :width], "grid": rows["grid"]}
+            told = tf.fill((count,), encoder.fingerprint)
+            return {**rows, "features": rows["features"][:, :height, :width], "fingerprint": told}
 
         def images(images: Tensor) -> Rows:
             return {"descriptor": self._of_pixels(images, forward, encoder.dim)}

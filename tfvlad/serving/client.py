@@ -8,22 +8,25 @@ import functools
 import json
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import MAX_PIXELS
-from tfvlad.encoding.interface import REMOTE
+from tfvlad.config import MAX_PIXELS, EncoderConfig
+from tfvlad.encoding.interface import REMOTE, Description
 from tfvlad.errors import ImageError, MismatchError, ServingError
+from tfvlad.images.crops import upright_size
 from tfvlad.images.loading import Source, as_sources, read_file, rgb_pixels, source_name
 from tfvlad.serving._transports import UnavailableError, transport
 
 Floats = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 _BATCH_BYTES = 16 * 2**20  # of one request, unless a single image is larger
+_DESCRIBED = 4  # images in a request that asks for local features, at most: an answer has megabytes for each
 _IN_FLIGHT = 2  # requests: one is being answered while the next one's files are read
 _PAUSE = 0.1  # seconds before the second try; doubled for each further one
 
@@ -47,6 +50,7 @@ class RemoteEncoder:
 
     Attributes:
       url: the model's address.
+      image_size: pixels for which views are rendered here; the server does not tell what it makes of them.
       max_pixels: see `tfvlad.EncoderConfig`. It limits the images that are decoded here: those of which only a box is
         sent.
     """
@@ -68,6 +72,7 @@ class RemoteEncoder:
           ConfigError: the URL has another form.
         """
         self.url = url
+        self.image_size = EncoderConfig.image_size
         self.max_pixels = MAX_PIXELS
         self._transport = transport(url)
         self._expected = fingerprint
@@ -117,19 +122,17 @@ class RemoteEncoder:
           ServingError: the server does not answer as it should.
           MismatchError: the server runs another encoder than the expected one.
         """
-        _ = self.fingerprint  # before the first image is sent
-        pending: collections.deque[concurrent.futures.Future[list[Floats | ImageError]]] = collections.deque()
-        with concurrent.futures.ThreadPoolExecutor(_IN_FLIGHT, "tfvlad-request") as pool:
-            try:
-                for batch in self._batches(sources):
-                    pending.append(pool.submit(self._describe, batch))
-                    if len(pending) > _IN_FLIGHT:
-                        yield from pending.popleft().result()
-                while pending:
-                    yield from pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+        yield from self._stream(sources, self._descriptors, self._batch)
+
+    def describe_stream(self, sources: Iterable[Source]) -> Generator[Description | ImageError]:
+        """Like `encode_stream`, with the local features; see `tfvlad.Encoder.describe_stream`.
+
+        A server that was exported before its ``local_features`` signature gave descriptors, too, is asked twice.
+
+        Raises:
+          ServingError, MismatchError: see `encode_stream`.
+        """
+        yield from self._stream(sources, self._descriptions, min(self._batch, _DESCRIBED))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new folder that notes which encoder is served where. Using it needs the URL to be given again."""
@@ -158,13 +161,31 @@ class RemoteEncoder:
             )
         return served
 
-    def _batches(self, sources: Iterable[Source]) -> Iterator[_Batch]:
+    def _stream(
+        self, sources: Iterable[Source], ask: Callable[[list[bytes]], Sequence[T | None]], most: int
+    ) -> Generator[T | ImageError]:
+        """Asks for images as they come, `most` in a request; None in an answer is an image that cannot be used."""
+        _ = self.fingerprint  # before the first image is sent
+        pending: collections.deque[concurrent.futures.Future[list[T | ImageError]]] = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(_IN_FLIGHT, "tfvlad-request") as pool:
+            try:
+                for batch in self._batches(sources, most):
+                    pending.append(pool.submit(_answered, batch, ask))
+                    if len(pending) > _IN_FLIGHT:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _batches(self, sources: Iterable[Source], most: int) -> Iterator[_Batch]:
         batch: _Batch = []
         size = 0
         for source in sources:
             content = _content(source)
             added = 0 if isinstance(content, ImageError) else len(content)
-            if batch and (len(batch) == self._batch or size + added > _BATCH_BYTES):
+            if batch and (len(batch) == most or size + added > _BATCH_BYTES):
                 yield batch
                 batch, size = [], 0
             batch.append((source_name(source), content))
@@ -172,21 +193,34 @@ class RemoteEncoder:
         if batch:
             yield batch
 
-    def _describe(self, batch: _Batch) -> list[Floats | ImageError]:
-        contents = [content for _, content in batch if isinstance(content, bytes)]
-        answers = iter(self._descriptors(contents) if contents else [])
-        results: list[Floats | ImageError] = []
-        for name, content in batch:
-            answer = content if isinstance(content, ImageError) else next(answers)
-            unusable = ImageError(name, "the server cannot use it: damaged, too small, or of another format")
-            results.append(unusable if answer is None else answer)
-        return results
-
     def _descriptors(self, contents: list[bytes]) -> list[Floats | None]:
         answer = self._ask(self._served.signature, "image_bytes", contents)
+        return self._checked(answer, len(contents))
+
+    def _descriptions(self, contents: list[bytes]) -> list[Description | None]:
+        answer = self._ask("local_features", "image_bytes", contents)
+        features, grids = np.asarray(answer.get("features"), np.float32), np.asarray(answer.get("grid"), np.int64)
+        if "descriptor" in answer:
+            told = {_text(value) for value in np.asarray(answer.get("fingerprint")).ravel().tolist()}
+            if told != {self.fingerprint}:
+                raise MismatchError(f"{self.url} serves another encoder than {self.fingerprint[:12]} now")
+            descriptors = self._checked(answer, len(contents))
+        else:  # exported by an earlier release
+            descriptors = self._descriptors(contents)
+        if features.ndim != 4 or len(features) != len(contents) or grids.shape != (len(contents), 2):
+            raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {features.shape}")
+        results: list[Description | None] = []
+        for content, descriptor, cells, (height, width) in zip(contents, descriptors, features, grids, strict=True):
+            if descriptor is None or not (height and width):
+                results.append(None)
+            else:
+                results.append(Description(descriptor, cells[:height, :width], upright_size(content)))
+        return results
+
+    def _checked(self, answer: dict[str, npt.NDArray[Any]], count: int) -> list[Floats | None]:
         descriptors, valid = np.asarray(answer.get("descriptor"), np.float32), np.asarray(answer.get("valid"), bool)
-        if descriptors.shape != (len(contents), self.dim) or valid.shape != (len(contents),):
-            raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {descriptors.shape}")
+        if descriptors.shape != (count, self.dim) or valid.shape != (count,):
+            raise ServingError(f"{self.url}: {count} images were asked for, the answer is {descriptors.shape}")
         return [row if usable else None for row, usable in zip(descriptors, valid, strict=True)]
 
     def _ask(self, signature: str, name: str, values: list[bytes]) -> dict[str, npt.NDArray[Any]]:
@@ -197,6 +231,18 @@ class RemoteEncoder:
             except UnavailableError:
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
         return self._transport.predict(signature, inputs, self._timeout)
+
+
+def _answered(batch: _Batch, ask: Callable[[list[bytes]], Sequence[T | None]]) -> list[T | ImageError]:
+    """Asks for those of a batch that could be read, and puts the answers beside the errors of the others."""
+    contents = [content for _, content in batch if isinstance(content, bytes)]
+    answers = iter(ask(contents) if contents else [])
+    results: list[T | ImageError] = []
+    for name, content in batch:
+        answer = content if isinstance(content, ImageError) else next(answers)
+        unusable = ImageError(name, "the server cannot use it: damaged, too small, or of another format")
+        results.append(unusable if answer is None else answer)
+    return results
 
 
 def _text(value: bytes | str) -> str:

@@ -25,7 +25,8 @@ _SIGNATURES = {
     "an image that cannot be used has a descriptor of zeros and valid=false",
     "images": "images: uint8 [n, H, W, 3], upright RGB -> descriptor: float32 [n, dim]",
     "local_features": "image_bytes: string [n] -> features: float32 [n, h, w, C], unit length per cell, "
-    "grid: int32 [n, 2], the (h, w) of each image, beyond which there are zeros; (0, 0) for one that cannot be used",
+    "grid: int32 [n, 2], the (h, w) of each image, beyond which there are zeros; (0, 0) for one that cannot be used; "
+    "and of the same forward pass descriptor and valid, as above; fingerprint: string [n]",
     "info": "probe: string [n] (any) -> fingerprint: string [n], dim: int32 [n], label: string [n], "
     "signature: string [n], the name of the one that only this encoder has",
 }
@@ -41,6 +42,7 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
     - ``images``: images (n, H, W, 3) uint8, upright RGB -> descriptor (n, dim) float32.
     - ``local_features``: image_bytes (n,) string -> features (n, h, w, C) float32, unit length per cell, and grid
       (n, 2) int32, the (h, w) of each image, beyond which there are zeros; (0, 0) for an image that cannot be used.
+      Of the same forward pass come descriptor and valid, as above, and fingerprint (n,) string, the encoder's.
     - ``LABEL_FINGERPRINT``, with the first 12 digits of the fingerprint: the same as ``serving_default``. Whoever asks
       for it by this name gets this encoder's descriptors, or none, whatever is served under the model's name by then.
     - ``info``: probe (n,) string, anything -> fingerprint (n,) string, dim (n,) int32, label (n,) string, signature
