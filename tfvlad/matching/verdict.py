@@ -160,8 +160,8 @@ class Calibration:
 _LARGEST_NUMBER = 1e6
 _COUNTS = range(2**40)  # of inliers; beyond what any calibration asks for
 
-# Measured on covers of DVDs and books, and widened: with the cells of VGG16's block4_conv3 at 256 to 320 pixels, and with
-# 1,000 SIFT keypoints. Larger images have more cells, and ask for a calibration of their own.
+# Measured on covers of DVDs and books, and widened: with the cells of VGG16's block4_conv3 at 256 to 320 pixels, and
+# with 1,000 SIFT keypoints. Larger images have more cells, and ask for a calibration of their own.
 CELLS_PRIOR = Calibration(chance=Tail(17.0, 0.05, 4.0), resemblance=Tail(13.0, 0.5, 6.0))
 SIFT_PRIOR = Calibration(chance=Tail(5.0, 0.05, 2.5), resemblance=Tail(5.0, 0.2, 5.0))
 
