@@ -71,7 +71,7 @@ class Projection:
 
     @classmethod
     def random(cls, channels: int, dim: int, seed: int = 0) -> Projection:
-        """A random rotation to fewer dimensions. It needs no sample, and nearly keeps cosines (Johnson, Lindenstrauss).
+        """A random rotation to fewer dimensions: it nearly keeps cosines (Johnson, Lindenstrauss), and needs no sample.
 
         Args:
           channels: C.
