@@ -341,7 +341,11 @@ class Index:
             verification = Verification(1, plan.method, self._extract)
             [(match, _)] = verification.compare(asked, [found], snapshot, cells=True)
             calibration = read_calibration(snapshot, plan.method)
-        return explain_match(asked, found, match, calibration, lambda: self.encoder, shares)
+        explanation = explain_match(asked, found, match, calibration, lambda: self.encoder, shares)
+        if isinstance(hit, Hit) and hit.verdict is not None and hit.probability is not None:
+            # What the search said, which depends on how many images it verified.
+            return dataclasses.replace(explanation, verdict=hit.verdict, probability=hit.probability)
+        return explanation
 
     def calibration(self, verifier: str = "cells") -> Calibration:
         """What numbers of inliers mean in this index; see `calibrate`."""
