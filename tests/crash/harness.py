@@ -3,7 +3,6 @@
     python tests/crash/harness.py --kills 100 --seed 0
 
 After each kill: SQLite finds the catalog sound; everything that was committed is there, descriptors and local features
-After each kill: SQLite finds the catalog sound; everything that was committed is there, descriptors and local features
 together; the encodings lost are those of one batch and what was read ahead; the next run encodes nothing that was
 committed, ends in the state of an undisturbed run, finds the same by both searches, and leaves no temporary behind.
 """

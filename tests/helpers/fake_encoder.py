@@ -6,14 +6,16 @@ import concurrent.futures
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.encoding.interface import Description
+from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError
+from tfvlad.images.views import WHOLE, View
 
 LOOK_AHEAD = 3
 
@@ -81,8 +83,20 @@ class FakeEncoder:
             content = contents.popleft()
             yield result if isinstance(result, ImageError) else Description(result, self.features(content), (64, 48))
 
-    def encode_cells(self, features: object) -> None:
-        """See `tfvlad.Encoder.encode_cells`."""
+    def describe_views(
+        self, sources: Iterable[bytes], views: Sequence[View], scale: float = 1.0
+    ) -> Iterator[ViewsDescription | ImageError]:
+        """Each view but the whole picture has the descriptor of the content with the view's name behind it."""
+        wholes, pass_of = turned_wholes(views)
+        for source in sources:
+            found = next(iter(self.describe_stream([source])))
+            if isinstance(found, ImageError):
+                yield found
+                continue
+            content = bytes(source)
+            rows = [self.describe(content if view == WHOLE else content + view.name.encode()) for view in views]
+            passes = tuple(PassFeatures(view, found.features, view.to_picture(found.size)) for view in wholes)
+            yield ViewsDescription(tuple(views), np.stack(rows), passes, tuple(pass_of), found.size)
 
     def features(self, content: bytes) -> NDArray[np.float32]:
         """Returns the (12, 12, 16) float32 local features of a file with this content."""
