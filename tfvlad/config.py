@@ -27,7 +27,8 @@ MAX_PIXELS = 100_000_000
 LOCAL_FEATURES = 512  # cells that are kept of an image, at most
 LOCAL_DIMENSIONS = 64  # bytes of each
 QUERY_CELLS = 600  # cells of a query's view that are matched, at most
-QUERY_VIEWS = "whole"
+QUERY_VIEWS = "rotations:8,scales:3"
+QUERY_SCALE = 1.25  # size of a query of several views, in parts of the encoder's `image_size`
 VERIFIED = 50  # images of the shortlist
 
 

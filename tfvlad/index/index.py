@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
 from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
 from tfvlad.images.views import WHOLE, View, parse_views
-from tfvlad.index._compact import compact
+from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
@@ -523,7 +523,7 @@ class Index:
         """The local features of image files; None for one that cannot be used."""
         described = self.encoder.describe_stream(paths)
         return [
-            None if isinstance(one, ImageError) else compact(one.features, one.size, limit=LOCAL_FEATURES)
+            None if isinstance(one, ImageError) else compact(one.features, one.size, UPRIGHT, LOCAL_FEATURES)
             for one in described
         ]
 
