@@ -116,6 +116,7 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
         ("encoding", setting.encoding),
         *(of_vlad if setting.encoding == "vlad" else []),
         ("dim", setting.dim),
+        ("shrinkage", config.shrinkage),
         ("whitening_samples", config.whitening_samples),
         ("max_pixels", config.max_pixels),
         ("seed", study.seed),
