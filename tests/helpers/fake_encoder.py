@@ -27,6 +27,7 @@ class FakeEncoder:
 
     Attributes:
       encoded: the contents that were encoded, in order.
+      views: the names of the views that each call of `describe_views` asked for.
       interrupt_after: descriptors after which the stream is interrupted as by Ctrl-C.
     """
 
@@ -34,6 +35,7 @@ class FakeEncoder:
         self.dim = dim
         self.fingerprint = fingerprint
         self.encoded: list[bytes] = []
+        self.views: list[tuple[str, ...]] = []
         self.interrupt_after = interrupt_after
         self.image_size, self.max_pixels = 64, 1 << 20
 
@@ -88,6 +90,7 @@ class FakeEncoder:
     ) -> Iterator[ViewsDescription | ImageError]:
         """Each view but the whole picture has the descriptor of the content with the view's name behind it."""
         wholes, pass_of = turned_wholes(views)
+        self.views.append(tuple(view.name for view in views))
         for source in sources:
             found = next(iter(self.describe_stream([source])))
             if isinstance(found, ImageError):

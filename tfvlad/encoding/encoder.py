@@ -25,10 +25,9 @@ from tfvlad.encoding._view_engine import ViewEngine
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
-from tfvlad.encoding.interface import Description
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
-from tfvlad.encoding.views import ViewsDescription
+from tfvlad.encoding.views import Description, ViewsDescription
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
@@ -184,7 +183,11 @@ class Encoder:
         for rows in self.engine.describe(_measured(sources, sizes)):
             for position in sorted(rows):
                 row, size = rows[position], sizes.popleft()
-                yield row if isinstance(row, ImageError) else Description(*row, size)
+                if isinstance(row, ImageError):
+                    yield row
+                else:
+                    height, width = row[1].shape[:2]
+                    yield Description(*row, size if all(size) else (width, height))
 
     def describe_views(
         self, sources: Iterable[Source], views: Sequence[View], scale: float = 1.0

@@ -1,4 +1,4 @@
-"""What an encoder gives for several views of a picture, and which cells of an activation map a view has."""
+"""What an encoder gives for a picture and for several views of it, and which cells of an activation map a view has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 _ROUNDING = 1e-6  # a cell whose centre is on a box's edge belongs to the box
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Description:
+    """What one forward pass gives for an image.
+
+    Attributes:
+      descriptor: (dim,) float32, unit length.
+      features: (h, w, C) float32, its local features, unit length per cell.
+      size: (width, height) of the image in pixels, upright and as large as it came.
+    """
+
+    descriptor: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    size: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
