@@ -67,10 +67,10 @@ def test_small_indexes_are_not_corrected() -> None:
 
 def test_a_shortlist_without_hubs() -> None:
     images = np.array([[4, 2, 9, -1]])
-    ranking = Ranking(np.array([[0.9, 0.8, 0.5, -np.inf]], np.float32), images, images * 10)
-    found = without_hubness(ranking, np.array([[0.8, 0.1, 0.1, 0.0]], np.float32), 3)
-    assert found.images.tolist() == [[2, 9, 4]]  # 0.7, 0.4, 0.1
-    assert found.scores[0].tolist() == pytest.approx([0.8, 0.5, 0.9])
+    ranking = Ranking(np.array([[0.75, 0.5, 0.25, -np.inf]], np.float32), images, images * 10)
+    found = without_hubness(ranking, np.array([[0.7, 0.1, 0.1, 0.0]], np.float32), 3)
+    assert found.images.tolist() == [[2, 9, 4]]  # 0.4, 0.15, 0.05
+    assert found.scores[0].tolist() == pytest.approx([0.5, 0.25, 0.75])
     assert found.descriptors.tolist() == [[20, 90, 40]]
-    tied = without_hubness(ranking, np.array([[0.5, 0.4, 0.1, 0.0]], np.float32), 4)
+    tied = without_hubness(ranking, np.array([[0.5, 0.25, 0.125, 0.0]], np.float32), 4)
     assert tied.images.tolist() == [[2, 4, 9, -1]]

@@ -85,8 +85,11 @@ def without_hubness(ranking: Ranking, hubness: NDArray[np.float32], k: int) -> R
     """
     corrected = ranking.scores - hubness
     order = np.lexsort((ranking.images, -corrected), axis=1)[:, :k]
-    scores, images, descriptors = (np.take_along_axis(part, order, axis=1) for part in ranking)
-    return Ranking(scores, images, descriptors)
+    return Ranking(
+        np.take_along_axis(ranking.scores, order, axis=1),
+        np.take_along_axis(ranking.images, order, axis=1),
+        np.take_along_axis(ranking.descriptors, order, axis=1),
+    )
 
 
 def _pieces(
