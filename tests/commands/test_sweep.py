@@ -148,6 +148,36 @@ run({[*line, f"--output={tmp_path}/killed"]!r})
     assert names(tmp_path / "killed") == names(tmp_path / "whole")
 
 
+def test_ways_to_search_are_tried_when_asked_for(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    line = [*tried, "--layers=second", "--image_sizes=64", "--dims=4", "--encodings=vlad", "--images", photos]
+    line += ["--queries", queries, "--output", out]
+    ways = ["--verify=0,4", "--query_views=whole", "--query_views=rotations:2"]
+    printed = done(command(*line, *ways)).splitlines()
+    head = next(number for number, row in enumerate(printed) if row.startswith("index views"))
+    assert printed[head].split()[-2:] == ["ms/query", "bytes/image"]
+    assert all(row.startswith("whole") for row in printed[head + 1 : head + 5])
+    assert "Verification lifts the ranking" in printed
+    assert "Views of the query lift the ranking" in printed
+    assert names(out) == WRITTEN | {"best.flags", "search.csv", "best_search.flags"}
+    study = json.loads((out / "results.json").read_text())
+    assert document(command(*line, *ways, "--format=json")) == study
+    assert [finding["claim"] for finding in study["search_findings"]] == [
+        "Verification lifts the ranking",
+        "Views of the query lift the ranking",
+    ]
+    with open(out / "search.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["mAP"]) for row in table] == [each["protocols"]["all"]["score"] for each in study["searches"]]
+    assert (out / "best_search.flags").read_text().splitlines()[-1] == "--expand=0"
+    assert 'id="searches"' in (out / "report.html").read_text(encoding="utf-8")
+    # A sweep that tries none leaves none behind.
+    assert "searches" not in document(command(*line, "--format=json"))
+    assert names(out) == WRITTEN | {"best.flags"}
+
+
 def test_without_queries_images_are_to_find_themselves(
     command: Command, tried: list[str], photos: Path, tmp_path: Path
 ) -> None:
