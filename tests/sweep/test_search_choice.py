@@ -64,7 +64,7 @@ def test_verification_is_found_to_lift_the_ranking(made: Study) -> None:
     assert 0 < verification.difference.low < verification.difference.mean < verification.difference.high
     assert verification.verdict == "holds"
     assert views.difference == (0, 0, 0)
-    assert list(search_lines(made))[0] == verification.claim
+    assert next(search_lines(made)) == verification.claim
 
 
 def test_tables_have_all_ways_and_say_why_one_is_not_possible(made: Study) -> None:
