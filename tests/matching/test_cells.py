@@ -112,13 +112,30 @@ def test_a_turned_view_has_its_cells_where_they_are_in_the_image() -> None:
 def test_corners_of_a_turned_view_are_left_out() -> None:
     features = sample(100).reshape(10, 10, -1)
     projection = Projection.fit(sample(), 6)
-    whole = describe_cells(features, projection, (300, 300))
-    diagonal = describe_cells(features, projection, (300, 300), turned(45))
+    whole = describe_cells(features, projection, (300, 300), margin=0)
+    diagonal = describe_cells(features, projection, (300, 300), turned(45), margin=0)
     assert len(whole) == 100
     assert 60 < len(diagonal) < 100
     assert whole.cell_pixels == pytest.approx(30)
     assert diagonal.cell_pixels == pytest.approx(30)  # a turn makes cells neither larger nor smaller
     np.testing.assert_array_equal(whole.descriptors, projection.apply(features.reshape(100, -1)))
+
+
+def test_cells_at_edges_are_left_out() -> None:
+    features = sample(320).reshape(16, 20, -1)
+    projection = Projection.fit(sample(), 6)
+    whole = describe_cells(features, projection, (500, 400))
+    assert len(whole) == 12 * 16
+    np.testing.assert_allclose(whole.positions.min(axis=0), [2.5 / 20, 2.5 / 16], atol=1e-4)
+    # A part of the image: its own edges count, though they are in the middle of the image.
+    part = describe_cells(features, projection, (500, 400), np.array([[0.5, 0, 0.25], [0, 0.5, 0.25]]))
+    assert len(part) == 12 * 16
+    # A turned view: its edges are within the image or without; the image's own count as well.
+    diagonal = describe_cells(sample(256).reshape(16, 16, -1), projection, (400, 400), turned(45))
+    assert ((diagonal.positions > 2 / 16 - 1e-4) & (diagonal.positions < 14 / 16 + 1e-4)).all()
+    # Small maps have fewer cells to spare.
+    assert len(describe_cells(sample(14 * 7).reshape(14, 7, -1), projection, (70, 140))) == 12 * 7
+    assert len(describe_cells(sample(1).reshape(1, 1, -1), projection, (70, 140))) == 1
 
 
 def test_cells_without_a_feature_are_left_out() -> None:

@@ -188,6 +188,7 @@ def _fetch_both(window: list[tuple[ImageBatch, Any] | Rejected]) -> DescribedRow
         if not isinstance(batch, ImageBatch):
             rows[batch] = result
             continue
+        assert not isinstance(result, ImageError)  # that is with a position only
         descriptors, features = (np.asarray(part) for part in result)
         for position, name, *both in zip(batch.positions, batch.names, descriptors, features, strict=True):
             good = all(np.isfinite(part).all() for part in both)

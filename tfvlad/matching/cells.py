@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +23,13 @@ def describe_cells(
     size: tuple[int, int],
     to_image: Doubles = WHOLE,
     limit: int | None = None,
+    margin: int = 2,
 ) -> LocalFeatures:
     """Makes a view's compact local features.
 
-    Cells whose centres lie outside of the image, as in the corners of a turned view, are left out, and so are those
-    whose features are zero.
+    Cells near the edges of the view and of the image are left out, and so are those whose features are zero. What the
+    network sees beyond an edge (zeros, or the filled corners of a turned view) is alike in all images: among
+    photographs of the same shape, cells at edges would agree whatever is shown.
 
     Args:
       features: (h, w, C) float32, the view's local features; see `tfvlad.Encoder.local_features`.
@@ -33,6 +37,8 @@ def describe_cells(
       size: (width, height) of the whole upright image in pixels.
       to_image: (2, 3), from fractions of the view's width and height to fractions of the image's.
       limit: cells that are kept at most; see `select_cells`.
+      margin: cells that are left out at each edge; fewer where the view has less than eight times as many in a
+        direction.
 
     Returns:
       The features, in the order of the map's rows.
@@ -40,14 +46,24 @@ def describe_cells(
     height, width, channels = features.shape
     flat = features.reshape(height * width, channels)
     positions = cell_positions(height, width, to_image)
-    usable = np.flatnonzero(((positions >= 0) & (positions <= 1)).all(axis=1) & flat.any(axis=1))
+    steps = np.abs(to_image[:, :2]) / (width, height)  # of a cell to the right, and one down, in fractions of the image
+    cell_x, cell_y = np.minimum(np.hypot(steps[:, 0], steps[:, 1]), 1.0)
+    margin_x, margin_y = min(margin, width // 8), min(margin, height // 8)
+    rows, columns = np.divmod(np.arange(height * width), width)
+    in_view = _between(columns, margin_x, width - 1) & _between(rows, margin_y, height - 1)
+    in_image = _between(positions[:, 0], margin_x * cell_x, 1.0) & _between(positions[:, 1], margin_y * cell_y, 1.0)
+    usable = np.flatnonzero(in_view & in_image & flat.any(axis=1))
     descriptors = projection.apply(flat[usable])
     if limit is not None:
         chosen = select_cells(distinctiveness(descriptors), limit)
         usable, descriptors = usable[chosen], descriptors[chosen]
-    steps = np.abs(to_image[:, :2]) / (width, height)  # of a cell to the right, and one down, in fractions of the image
-    cell_x, cell_y = np.minimum(np.hypot(steps[:, 0], steps[:, 1]), 1.0)
     return LocalFeatures(positions[usable], descriptors, (float(cell_x), float(cell_y)), size)
+
+
+def _between(values: npt.NDArray[Any], margin: float, last: float) -> npt.NDArray[np.bool_]:
+    """Whether values are at least `margin` from both 0 and `last`."""
+    inside: npt.NDArray[np.bool_] = (values >= margin) & (values <= last - margin)
+    return inside
 
 
 def cell_positions(height: int, width: int, to_image: Doubles = WHOLE) -> Floats:

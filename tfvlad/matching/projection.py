@@ -69,6 +69,26 @@ class Projection:
         rows = rows * np.sign(largest_values)  # of the two directions of an axis, always the same one
         return cls(mean.astype(np.float32), np.ascontiguousarray(rows, np.float32))
 
+    @classmethod
+    def random(cls, channels: int, dim: int, seed: int = 0) -> Projection:
+        """A random rotation to fewer dimensions: it nearly keeps cosines (Johnson, Lindenstrauss), and needs no sample.
+
+        Args:
+          channels: C.
+          dim: D.
+          seed: with the same one, it is the same projection everywhere.
+
+        Raises:
+          ConfigError: `dim` is not from 1 to C, or more than is stored.
+        """
+        largest = min(channels, MOST_DIMENSIONS)
+        if not 1 <= dim <= largest:
+            raise ConfigError(f"local features of {channels} channels have 1 to {largest} dimensions, got {dim}")
+        drawn = np.random.default_rng(seed).standard_normal((channels, dim))
+        columns, upper = np.linalg.qr(drawn)
+        columns *= np.sign(np.diag(upper))  # the decomposition with a positive diagonal is the only one
+        return cls(np.zeros(channels, np.float32), np.ascontiguousarray(columns.T, np.float32))
+
     def apply(self, features: Floats) -> npt.NDArray[np.int8]:
         """Centres, projects, L2-normalises and quantises.
 

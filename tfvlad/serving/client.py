@@ -211,8 +211,10 @@ class RemoteEncoder:
             raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {features.shape}")
         results: list[Description | None] = []
         for content, descriptor, cells, (height, width) in zip(contents, descriptors, features, grids, strict=True):
-            usable = descriptor is not None and height and width
-            results.append(Description(descriptor, cells[:height, :width], upright_size(content)) if usable else None)
+            if descriptor is None or not (height and width):
+                results.append(None)
+            else:
+                results.append(Description(descriptor, cells[:height, :width], upright_size(content)))
         return results
 
     def _checked(self, answer: dict[str, npt.NDArray[Any]], count: int) -> list[Floats | None]:
