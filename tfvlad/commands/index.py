@@ -31,6 +31,7 @@ def define(values: flags.FlagValues) -> None:
     paths.define_index(values)
     paths.define_encoder(values, required=False)
     encoder_flags.define_max_pixels(values)
+    index_flags.define_kept(values)
     index_flags.define(values)
     paths.define_format(values)
 

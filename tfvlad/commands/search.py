@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 import tfvlad
+from tfvlad.commands._finding import check_verifier, finding
 from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import Query
@@ -37,26 +38,22 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_writable(values.html)
+    check_verifier(values)
+    part = search_flags.box(values)
+    box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        from tfvlad.evaluation import QueryResult, ResultHit, encode_queries
+        from tfvlad.evaluation import search_queries
 
-        encoded = encode_queries(index.encoder, [Query(path) for path in queries])
-        hits = index.search_descriptors(encoded.descriptors, values.k, values.exact)
-    found = list(zip((queries[position] for position in encoded.positions), hits, strict=True))
-    if values.format == "json":
-        print_json([_as_json(query, of_query) for query, of_query in found])
-    else:
-        print("\n\n".join(_as_table(query, of_query) for query, of_query in found))
-    if values.html:
-        from tfvlad.reports.results_page import write_results_page
-
-        results = [
-            QueryResult(query, [ResultHit(hit.path, hit.score) for hit in of_query]) for query, of_query in found
-        ]
-        with writing(values.html):
-            write_results_page(values.html, results)
-    return report_failures(encoded.failures)
+        searched = search_queries(index, [Query(path, box) for path in queries], values.k, **finding(values))
+        found = list(zip((queries[position] for position in searched.positions), searched.hits, strict=True))
+        if values.format == "json":
+            print_json([_as_json(query, of_query) for query, of_query in found])
+        else:
+            print("\n\n".join(_as_table(query, of_query) for query, of_query in found))
+        if values.html:
+            _write_page(values.html, index, found, part)
+    return report_failures(searched.failures)
 
 
 def _expand(operand: str) -> list[str]:
@@ -64,9 +61,34 @@ def _expand(operand: str) -> list[str]:
 
 
 def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
-    return {"query": query, "hits": [{"path": hit.path, "score": round(hit.score, 6)} for hit in hits]}
+    from tfvlad.evaluation.querying import no_answer
+
+    verified = any(hit.verdict is not None for hit in hits)
+    answer = {"answered": no_answer(hits) is None} if verified else {}
+    return {"query": query, **answer, "hits": [_hit_as_json(hit) for hit in hits]}
+
+
+def _hit_as_json(hit: tfvlad.Hit) -> dict[str, object]:
+    told: dict[str, object] = {"path": hit.path, "score": round(hit.score, 6)}
+    if hit.verdict is not None:
+        told |= {
+            "inliers": hit.inliers,
+            "verdict": hit.verdict,
+            "probability": None if hit.probability is None else round(hit.probability, 6),
+            "view": hit.view,
+            "box": None if hit.box is None else [round(side, 1) for side in hit.box],
+        }
+    return told
 
 
 def _as_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
-    rows = [[str(rank), f"{hit.score:.4f}", hit.path] for rank, hit in enumerate(hits, start=1)]
-    return f"{query}\n" + table(("rank", "score", "path"), rows)
+    from tfvlad.evaluation.querying import no_answer
+
+    head, rows = ["rank", "score"], [[str(rank), f"{hit.score:.4f}"] for rank, hit in enumerate(hits, start=1)]
+    if any(hit.verdict is not None for hit in hits):
+        head += ["inliers", "verdict"]
+        for row, hit in zip(rows, hits, strict=True):
+            row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
+    for row, hit in zip(rows, hits, strict=True):
+        row.append(hit.path)
+    return "\n".join(filter(None, [query, no_answer(hits), table([*head, "path"], rows)]))

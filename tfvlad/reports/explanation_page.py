@@ -7,15 +7,14 @@ import colorsys
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tfvlad.images import Box
-from tfvlad.matching.pose import pose
+from tfvlad.matching.explanation import pose
 from tfvlad.reports._page import Thumbnail, thumbnail, write_page
 
 Floats = npt.NDArray[np.floating]
@@ -44,14 +43,14 @@ class Picture(NamedTuple):
       outline: (P, 2), the corners of the other picture in this one, as fractions of its width and height; None where
         nothing agrees.
       shares: (h, w), how much each cell of it adds to the cosine of the two descriptors; None where that is not known.
-      box: (x1, y1, x2, y2) in pixels of the upright picture, where only this part of it is shown and searched for;
-        fractions are then of this part.
+      asked: (x1, y1, x2, y2), the part of it that was searched for and whose cells have shares, as fractions; None for
+        the whole.
     """
 
     path: str
     outline: Floats | None = None
     shares: Floats | None = None
-    box: Box | None = None
+    asked: tuple[float, float, float, float] | None = None
 
 
 class ExplainedMatch(NamedTuple):
@@ -107,6 +106,7 @@ class Drawing(NamedTuple):
       lines: between the local features that agree.
       query_outline: the points of a polygon over the query, as SVG writes them; None for no polygon.
       found_outline: likewise, over the found picture.
+      asked: the part of the query that was searched for; None for the whole.
     """
 
     kind: str
@@ -117,6 +117,23 @@ class Drawing(NamedTuple):
     lines: Sequence[Line]
     query_outline: str | None
     found_outline: str | None
+    asked: Place | None
+
+
+class Seen(NamedTuple):
+    """A match, ready to be drawn.
+
+    Attributes:
+      pictures: ``query`` and ``found`` -> a small copy; None where the file cannot be read.
+      drawings: for a wide page and for a narrow one.
+      agree: how many local features agree.
+      drawn: for how many of them there is a line.
+    """
+
+    pictures: Mapping[str, Thumbnail | None]
+    drawings: Sequence[Drawing]
+    agree: int
+    drawn: int
 
 
 def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) -> None:
@@ -133,14 +150,14 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
     Raises:
       OSError: the file cannot be written.
     """
-    pictures = [thumbnail(picture.path, SIDE, picture.box) for picture in (match.query, match.found)]
-    sizes = [(small.width, small.height) if small else (SIDE, SIDE * 3 // 4) for small in pictures]
+    shown = seen(match)
+    query, found = (_size(small) for small in shown.pictures.values())
     write_page(
         path,
         "explanation_page.html.j2",
         {},
         title=f"{VERDICTS[match.verdict]}: {os.path.basename(match.query.path)} and {os.path.basename(match.found.path)}",
-        notes=notes(match, sizes[0], sizes[1]),
+        notes=notes(match, query, found),
         metrics={
             "verdict": match.verdict,
             "probability": written_probability(match.probability),
@@ -148,11 +165,24 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
             "cosine of the descriptors": match.score,
         },
         match=match,
-        pictures=dict(zip(("query", "found"), pictures, strict=True)),
+        seen=shown,
         heat={"query": _heat(match.query.shares), "found": _heat(match.found.shares)},
-        drawings=[_drawn(match, kind, sizes) for kind in ("wide", "tall")],
-        shown_lines=min(len(match.cells), MOST_LINES),
     )
+
+
+def seen(match: ExplainedMatch, side: int = SIDE, most_lines: int = MOST_LINES) -> Seen:
+    """Prepares a match for being drawn.
+
+    Args:
+      match: what is explained.
+      side: pixels; the longest side of the copies of the pictures.
+      most_lines: how many lines may be drawn.
+    """
+    pictures = {which: thumbnail(one.path, side) for which, one in (("query", match.query), ("found", match.found))}
+    chosen = chosen_lines(match.cells, most_lines)
+    sizes = [_size(small) for small in pictures.values()]
+    drawings = [_drawn(match, chosen, kind, sizes) for kind in ("wide", "tall")]
+    return Seen(pictures, drawings, len(match.cells), len(chosen))
 
 
 def notes(match: ExplainedMatch, query_size: tuple[int, int], found_size: tuple[int, int]) -> list[str]:
@@ -203,7 +233,11 @@ def chosen_lines(cells: Floats, most: int = MOST_LINES) -> Floats:
     return cells[np.linspace(0, len(cells) - 1, most).round().astype(np.intp)]
 
 
-def _drawn(match: ExplainedMatch, kind: str, sizes: Sequence[tuple[int, int]]) -> Drawing:
+def _size(small: Thumbnail | None) -> tuple[int, int]:
+    return (small.width, small.height) if small else (4, 3)
+
+
+def _drawn(match: ExplainedMatch, cells: Floats, kind: str, sizes: Sequence[tuple[int, int]]) -> Drawing:
     (query_width, query_height), (found_width, found_height) = (
         (width * SIDE / max(width, height), height * SIDE / max(width, height)) for width, height in sizes
     )
@@ -217,12 +251,17 @@ def _drawn(match: ExplainedMatch, kind: str, sizes: Sequence[tuple[int, int]]) -
         query = Place((width - query_width) / 2, 0, query_width, query_height)
         found = Place((width - found_width) / 2, query_height + _GAP, found_width, found_height)
         height = found.y + found_height
-    lines = [Line(*_at(query, start), *_at(found, end), _colour(start)) for start, end in chosen_lines(match.cells)]
+    lines = [Line(*_at(query, start), *_at(found, end), _colour(start)) for start, end in cells]
     outlines = [
         None if outline is None else " ".join(f"{x:.1f},{y:.1f}" for x, y in (_at(place, point) for point in outline))
         for outline, place in ((match.query.outline, query), (match.found.outline, found))
     ]
-    return Drawing(kind, width, height, query, found, lines, *outlines)
+    asked = None
+    if match.query.asked is not None:
+        x1, y1, x2, y2 = match.query.asked
+        (left, top), (right, bottom) = _at(query, np.array([x1, y1])), _at(query, np.array([x2, y2]))
+        asked = Place(left, top, right - left, bottom - top)
+    return Drawing(kind, width, height, query, found, lines, outlines[0], outlines[1], asked)
 
 
 def _at(place: Place, point: Floats) -> tuple[float, float]:
@@ -249,6 +288,3 @@ def _heat(shares: Floats | None) -> str | None:
     file = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-__all__ = ["ExplainedMatch", "Picture", "Thumbnail", "in_words", "write_explanation_page", "written_probability"]
