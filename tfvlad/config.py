@@ -24,6 +24,13 @@ ENCODING_NAMES: Mapping[Encoding, str] = {
 
 MAX_PIXELS = 100_000_000
 
+# How an index finds and verifies where nobody says otherwise.
+LOCAL_FEATURES = 512  # cells that are kept of an image, at most
+LOCAL_DIMENSIONS = 64  # bytes of each
+QUERY_CELLS = 600  # cells of a query's view that are matched, at most
+QUERY_VIEWS = "whole"
+VERIFIED = 50  # images of the shortlist
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:

@@ -18,12 +18,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
+from tfvlad.encoding._description import Description
 from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
 from tfvlad.encoding._fitting import Fitting, OnError
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
-from tfvlad.encoding.interface import Description
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening, check_dim
@@ -180,7 +180,11 @@ class Encoder:
         for rows in self.engine.describe(_measured(sources, sizes)):
             for position in sorted(rows):
                 row, size = rows[position], sizes.popleft()
-                yield row if isinstance(row, ImageError) else Description(*row, size)
+                if isinstance(row, ImageError):
+                    yield row
+                else:
+                    height, width = row[1].shape[:2]
+                    yield Description(*row, size if all(size) else (width, height))
 
     def local_features(self, source: Source) -> Floats:
         """The map of one image: (h, w, C) float32, unit length per cell.
@@ -264,7 +268,7 @@ class Encoder:
 
 
 def _measured(sources: Iterable[Source], sizes: collections.deque[tuple[int, int]]) -> Iterator[Source]:
-    """Passes images on, and notes the size of each; what cannot be measured cannot be decoded, and has size 0 x 0."""
+    """Passes images on, and notes the size of each; 0 x 0 where the header does not tell."""
     for source in sources:
         try:
             sizes.append(upright_size(source))

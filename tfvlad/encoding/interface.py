@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Generator, Iterable
 from typing import Any, Protocol
@@ -10,24 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tfvlad.encoding._description import Description
 from tfvlad.errors import ConfigError, ImageError
 
+__all__ = ["REMOTE", "AnyEncoder", "Description", "load_folder"]
+
 REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Description:
-    """What one forward pass gives for an image.
-
-    Attributes:
-      descriptor: (dim,) float32, unit length.
-      features: (h, w, C) float32, its local features, unit length per cell.
-      size: (width, height) of the image in pixels, upright and as large as it came.
-    """
-
-    descriptor: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32]
-    size: tuple[int, int]
 
 
 class AnyEncoder(Protocol):

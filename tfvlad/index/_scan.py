@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
 
 @dataclasses.dataclass(frozen=True)
 class ChangedFile:
-    """A file that is new, or whose size or modification time differs from the catalog's.
+    """A file that is new, whose size or modification time differs from the catalog's, or whose image is incomplete.
 
     Attributes:
       path: relative to the root.
@@ -40,12 +40,21 @@ class ChangedFile:
 class Scan:
     """One walk over a root's folder, compared with the catalog as it was when the scan was made.
 
+    Args:
+      catalog: the catalog.
+      root: whose folder is walked over.
+      retry_failed: whether files that failed before are read again although they have not changed.
+      views: names of the views that every image must have.
+      local_features: whether every image must have its local features.
+
     Attributes:
       unchanged: the number of files that are as they were.
       failures: files that failed earlier and have not changed since, and whatever could not be read at all.
     """
 
-    def __init__(self, catalog: Catalog, root: Root, retry_failed: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, root: Root, retry_failed: bool, views: Sequence[str], local_features: bool
+    ) -> None:
         self.unchanged = 0
         self.failures: list[Failure] = []
         self._catalog = catalog
@@ -53,6 +62,7 @@ class Scan:
         self._retry_failed = retry_failed
         with catalog.read() as snapshot:
             self._files, self._failures = snapshot.file_ids(root.id), snapshot.failure_ids(root.id)
+            self._incomplete = frozenset(snapshot.incomplete_files(root.id, views, local_features).tolist())
         self._seen_files, self._seen_failures = array("q"), array("q")
         self._unlisted: list[str] = []  # folders, relative to the root
 
@@ -95,7 +105,7 @@ class Scan:
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
                 self._fail(full, "is not a regular file")
                 return None
-            if image is not None and image.stamp == _stamp(status):
+            if image is not None and image.stamp == _stamp(status) and image.id not in self._incomplete:
                 self.unchanged += 1
                 self._saw(image, None)
                 return None

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import operator
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -21,17 +22,20 @@ from numpy.typing import NDArray
 
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.listing import list_images
-from tfvlad.images.views import WHOLE, View, render_views
+from tfvlad.images.views import WHOLE, parse_views, render_views
+from tfvlad.index._compact import compact
 from tfvlad.index._folders import Root, find_root, place
 from tfvlad.index._scan import ChangedFile, Scan
-from tfvlad.index.catalog import Catalog, Change, EncodedView, Stamp, to_blob
+from tfvlad.index.catalog import Catalog, Change, EncodedView, Kept, Stamp, to_blob
+from tfvlad.matching.local_features import MOST_CELLS
 
 if TYPE_CHECKING:
-    from tfvlad.encoding.interface import AnyEncoder
+    from tfvlad.encoding.interface import AnyEncoder, Description
     from tfvlad.images.loading import Source
 
 GetEncoder: TypeAlias = Callable[[], "AnyEncoder"]  # loads the encoder when it is first called
-Result: TypeAlias = NDArray[np.float32] | ImageError  # a (dim,) descriptor, or why there is none
+# A (dim,) descriptor, perhaps with local features, or why there is none.
+Result: TypeAlias = "NDArray[np.float32] | Description | ImageError"
 
 _BATCH = 64  # files in one commit, at most
 _BATCH_SECONDS = 5.0
@@ -48,6 +52,7 @@ class SyncReport:
       removed: files that left the index, because they are gone from the folder.
       unchanged: files that were in the index already.
       failed: files that could not be indexed, in this run or an earlier one, sorted by path.
+      completed: those of the unchanged files that got views or local features that they lacked.
     """
 
     added: int
@@ -55,6 +60,7 @@ class SyncReport:
     removed: int
     unchanged: int
     failed: list[Failure]
+    completed: int = 0
 
 
 def synchronise(
@@ -63,7 +69,8 @@ def synchronise(
     encoder: GetEncoder,
     allow_empty: bool = False,
     retry_failed: bool = False,
-    views: Sequence[View] = (WHOLE,),
+    views: str | None = None,
+    local_features: int | None = None,
 ) -> SyncReport:
     """Brings the catalog in line with each folder; the images of other folders stay as they are.
 
@@ -73,22 +80,46 @@ def synchronise(
       encoder: gives the encoder; called only if there is something to encode.
       allow_empty: whether a folder's images are removed even if none of its files is left.
       retry_failed: whether files that failed before are tried again although they have not changed.
-      views: the views to encode of each image.
+      views: which views each image is to have, see `tfvlad.images.views.parse_views`; None leaves it as it is stored.
+      local_features: cells whose local features are to be kept of each image, at most; likewise.
 
     Raises:
-      ConfigError: a folder is missing, overlaps another root, or holds no image while the catalog holds some of it.
+      ConfigError: a setting cannot work; or a folder is missing, overlaps another root, or holds no image while the
+        catalog holds some of it.
     """
-    reports = [
-        _RootSync(catalog, root, encoder, allow_empty, retry_failed, views).run(files)
-        for root, files in _plan(catalog, folders, allow_empty)
-    ]
+    with catalog.read() as snapshot:
+        before = snapshot.kept()
+    kept = check_kept(
+        Kept(
+            before.views if views is None else views,
+            before.local_features if local_features is None else local_features,
+        )
+    )
+    plan = _plan(catalog, folders, allow_empty)
+    if kept != before:
+        with catalog.write() as change:
+            change.put_kept(kept)
+    reports = [_RootSync(catalog, root, encoder, allow_empty, retry_failed, kept).run(files) for root, files in plan]
     return SyncReport(
         added=sum(report.added for report in reports),
         updated=sum(report.updated for report in reports),
         removed=sum(report.removed for report in reports),
         unchanged=sum(report.unchanged for report in reports),
         failed=sorted(itertools.chain.from_iterable(report.failed for report in reports)),
+        completed=sum(report.completed for report in reports),
     )
+
+
+def check_kept(kept: Kept) -> Kept:
+    """Returns what is to be kept of every image.
+
+    Raises:
+      ConfigError: it cannot be kept.
+    """
+    parse_views(kept.views)
+    if not 0 <= operator.index(kept.local_features) <= MOST_CELLS:
+        raise ConfigError(f"local_features must be 0 to {MOST_CELLS} cells, got {kept.local_features}")
+    return kept
 
 
 def _plan(catalog: Catalog, folders: Iterable[str], allow_empty: bool) -> list[tuple[Root, int]]:
@@ -124,8 +155,11 @@ class _Work:
       sha256: of the bytes.
       file: the file's id in the catalog; None if it is new.
       touched: whether only the stamp has changed, and the bytes have not.
+      same: whether the file is known with the same bytes.
       views: the encoded views of the image; complete when `missing` is empty.
       missing: names of the views that were given to the encoder, whose descriptors have not come yet.
+      local: the image's local features; None where they are in the catalog already, or not kept.
+      cells: local features of the whole picture that are to be kept, at most; 0 where none are.
       reason: why the file cannot be indexed; None if it can.
       twin: an earlier file with the same bytes that is not committed yet; this file takes over what becomes of it.
     """
@@ -135,8 +169,11 @@ class _Work:
     sha256: bytes
     file: int | None
     touched: bool = False
+    same: bool = False
     views: list[EncodedView] = dataclasses.field(default_factory=list)
     missing: deque[str] = dataclasses.field(default_factory=deque)
+    local: bytes | None = None
+    cells: int = 0
     reason: str | None = None
     twin: _Work | None = None
 
@@ -145,10 +182,14 @@ class _Work:
         name = self.missing.popleft()
         if isinstance(result, ImageError):
             self.reason = result.reason
-        elif not np.isfinite(result).all():
+            return
+        descriptor = result if isinstance(result, np.ndarray) else result.descriptor
+        if not np.isfinite(descriptor).all():
             self.reason = "its descriptor is not finite"
-        else:
-            self.views.append(EncodedView(name, to_blob(result)))
+            return
+        self.views.append(EncodedView(name, to_blob(descriptor)))
+        if self.cells and name == WHOLE.name and not isinstance(result, np.ndarray):
+            self.local = compact(result.features, result.size, limit=self.cells).to_bytes()
 
 
 class _RootSync:
@@ -161,20 +202,22 @@ class _RootSync:
         encoder: GetEncoder,
         allow_empty: bool,
         retry_failed: bool,
-        views: Sequence[View],
+        kept: Kept,
     ) -> None:
         self._catalog = catalog
         self._root = root
         self._encoder = encoder
-        self._scan = Scan(catalog, root, retry_failed)
+        self._views = parse_views(kept.views)
+        self._cells = kept.local_features
+        names = [view.name for view in self._views]
+        self._scan = Scan(catalog, root, retry_failed, names, local_features=self._cells > 0)
         self._allow_empty = allow_empty
-        self._views = views
         self._scanned = False
         self._queue: deque[_Work] = deque()  # from the scan to the batch, in order
         self._in_flight: dict[bytes, _Work] = {}  # by SHA-256: given to the encoder, and not committed yet
         self._batch: list[_Work] = []
         self._committed = time.monotonic()
-        self._added = self._updated = self._touched = 0
+        self._added = self._updated = self._touched = self._completed = 0
         self._failed: list[Failure] = []
 
     def run(self, files: int) -> SyncReport:
@@ -195,8 +238,9 @@ class _RootSync:
             added=self._added,
             updated=self._updated,
             removed=len(gone),
-            unchanged=self._scan.unchanged + self._touched,
+            unchanged=self._scan.unchanged + self._touched + self._completed,
             failed=self._scan.failures + self._failed,
+            completed=self._completed,
         )
 
     def _sources(self, changed: Iterator[ChangedFile]) -> Iterator[Source]:
@@ -219,9 +263,11 @@ class _RootSync:
         # The catalog is asked after that: a file leaves `_in_flight` only when it has been committed.
         with self._catalog.read() as snapshot:
             work.views = snapshot.views_of_content(file.sha256)
+            work.cells = 0 if not self._cells or snapshot.has_local_features(file.sha256) else self._cells
         known = {view.view for view in work.views}
-        missing = [view for view in self._views if view.name not in known]
-        work.touched = file.indexed is not None and file.indexed.sha256 == file.sha256 and not missing
+        missing = [view for view in self._views if view.name not in known or (work.cells and view == WHOLE)]
+        work.same = file.indexed is not None and file.indexed.sha256 == file.sha256
+        work.touched = work.same and not missing
         if work.touched:
             work.twin = None
         elif missing and work.twin is None:
@@ -239,7 +285,10 @@ class _RootSync:
     def _encode(self, sources: Iterator[Source]) -> None:
         first = next(sources, None)
         if first is not None:
-            stream = self._encoder().encode_stream(itertools.chain((first,), sources))
+            encoder = self._encoder()
+            stream: Generator[Result] = (encoder.describe_stream if self._cells else encoder.encode_stream)(
+                itertools.chain((first,), sources)
+            )
             with contextlib.closing(stream) as results:  # closing it ends the use of `sources` in the other thread
                 for result in results:
                     while not self._queue[0].missing:
@@ -256,7 +305,7 @@ class _RootSync:
         if work.missing:
             raise RuntimeError("the encoder gave fewer descriptors than it took images")
         if work.twin is not None:
-            work.views, work.reason = work.twin.views, work.twin.reason
+            work.views, work.local, work.reason = work.twin.views, work.twin.local, work.twin.reason
         self._batch.append(work)
         if len(self._batch) >= _BATCH or time.monotonic() - self._committed >= _BATCH_SECONDS:
             self._commit()
@@ -280,7 +329,7 @@ class _RootSync:
         elif work.reason is not None:
             change.put_failure(self._root.id, work.path, work.stamp, work.reason)
         else:
-            change.put_file(self._root.id, work.path, work.stamp, work.sha256, work.views)
+            change.put_file(self._root.id, work.path, work.stamp, work.sha256, work.views, work.local)
 
     def _count(self, work: _Work) -> None:
         if work.reason is not None:
@@ -289,6 +338,8 @@ class _RootSync:
             self._touched += 1
         elif work.file is None:
             self._added += 1
+        elif work.same:
+            self._completed += 1
         else:
             self._updated += 1
 

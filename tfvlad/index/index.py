@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from tfvlad.config import IndexConfig
+from tfvlad.config import LOCAL_FEATURES, IndexConfig
 from tfvlad.errors import ConfigError, Failure, MismatchError
 from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
 from tfvlad.index._hits import Hit, Searcher, enough_for_graph
-from tfvlad.index._sync import SyncReport, synchronise
-from tfvlad.index.catalog import Catalog, Snapshot
+from tfvlad.index._sync import SyncReport, check_kept, synchronise
+from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.graph import HnswGraph
 from tfvlad.storage.atomic import atomic_folder, settle
 
@@ -50,23 +50,35 @@ class Index:
         self._max_pixels = max_pixels
 
     @classmethod
-    def create(cls, path: Path, encoder: AnyEncoder, config: IndexConfig | None = None) -> Index:
+    def create(
+        cls,
+        path: Path,
+        encoder: AnyEncoder,
+        config: IndexConfig | None = None,
+        views: str = "whole",
+        local_features: int = LOCAL_FEATURES,
+    ) -> Index:
         """Makes an empty index with its own copy of the encoder.
 
         Args:
           path: the index folder; it must be missing or empty.
           encoder: the encoder that will make every descriptor of the index.
           config: how the graph is built and searched; `IndexConfig()` by default.
+          views: which views of each image get a descriptor, such as ``rotations:8,scales:2``; see
+            `tfvlad.images.views.parse_views`. An image's score is that of its best view.
+          local_features: cells whose local features are kept of each image, at most, 68 bytes each; searches verify by
+            them. 0 keeps none.
 
         Raises:
-          ConfigError: there is something at `path` already.
+          ConfigError: there is something at `path` already, or a setting cannot work.
         """
+        kept = check_kept(Kept(views, local_features))
         folder = os.fspath(path)
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
             raise ConfigError(f"{folder} exists already; open it, or choose another path")
         with atomic_folder(folder) as temporary:
             encoder.save(os.path.join(temporary, "encoder"))
-            Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig()).close()
+            Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig(), kept).close()
         return cls.open(folder, encoder)
 
     @classmethod
@@ -111,6 +123,8 @@ class Index:
         *,
         allow_empty: bool = False,
         retry_failed: bool = False,
+        views: str | None = None,
+        local_features: int | None = None,
     ) -> SyncReport:
         """Brings the index in line with folders: adds what is new, updates what changed, removes what is gone.
 
@@ -123,6 +137,9 @@ class Index:
           allow_empty: whether to remove the images of a folder that is missing or holds no image any more; otherwise
             such a folder is refused.
           retry_failed: whether to try files again that failed before and have not changed since.
+          views: changes which views each image has, see `create`; None leaves it as it is. What is missing is encoded,
+            nothing else; images of other folders get it when those are synchronised. What is left out is removed.
+          local_features: changes how many cells are kept of each image that has none yet; 0 removes those of all.
 
         Raises:
           ConfigError: a folder is missing or empty, or overlaps one that the index holds.
@@ -141,6 +158,8 @@ class Index:
                 lambda: encoder or self.encoder,
                 allow_empty,
                 retry_failed,
+                views,
+                local_features,
             )
             self._graphs.save()
             with self._catalog.write() as change:

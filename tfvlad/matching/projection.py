@@ -76,7 +76,7 @@ class Projection:
         Args:
           channels: C.
           dim: D.
-          seed: with the same one, it is the same projection everywhere.
+          seed: with the same one, it is the same projection everywhere and for ever, as stored features need it.
 
         Raises:
           ConfigError: `dim` is not from 1 to C, or more than is stored.
@@ -84,7 +84,8 @@ class Projection:
         largest = min(channels, MOST_DIMENSIONS)
         if not 1 <= dim <= largest:
             raise ConfigError(f"local features of {channels} channels have 1 to {largest} dimensions, got {dim}")
-        drawn = np.random.default_rng(seed).standard_normal((channels, dim))
+        # NumPy has promised never to change the numbers of this generator; those of the newer ones may change.
+        drawn = np.random.RandomState(seed).standard_normal((channels, dim))
         columns, upper = np.linalg.qr(drawn)
         columns *= np.sign(np.diag(upper))  # the decomposition with a positive diagonal is the only one
         return cls(np.zeros(channels, np.float32), np.ascontiguousarray(columns.T, np.float32))

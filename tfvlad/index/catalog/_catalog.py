@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.index.catalog._reading import Snapshot
+from tfvlad.index.catalog._rows import Kept
 from tfvlad.index.catalog._schema import FORMAT, SCHEMA, check_schema, setting
 from tfvlad.index.catalog._writing import Change
 from tfvlad.storage.locks import sole_writer
@@ -64,9 +65,10 @@ class Catalog:
             raise
 
     @classmethod
-    def create(cls, folder: str, fingerprint: str, dim: int, config: IndexConfig) -> Catalog:
+    def create(cls, folder: str, fingerprint: str, dim: int, config: IndexConfig, kept: Kept | None = None) -> Catalog:
         """Writes an empty catalog into an existing folder, and opens it."""
-        meta = {"format": FORMAT, "fingerprint": fingerprint, "dim": dim, **dataclasses.asdict(config)}
+        settings = {"fingerprint": fingerprint, "dim": dim, **dataclasses.asdict(config)}
+        meta = {"format": FORMAT, **settings, **dataclasses.asdict(kept or Kept())}
         with contextlib.closing(sqlite3.connect(os.path.join(folder, _CATALOG))) as connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -114,13 +116,15 @@ class Catalog:
                 version = int(meta["format"])
             except (sqlite3.DatabaseError, KeyError, ValueError) as error:
                 raise ArtifactError(self.path, f"is not the catalog of an index ({error})") from error
+        if version < 1:
+            raise ArtifactError(self.path, f"is not the catalog of an index: it is of format {version}")
         if version > FORMAT:
             reason = (
                 f"is of format {version}, newer than the format {FORMAT} that this tfvlad reads; install a newer one"
             )
             raise ArtifactError(self.folder, reason)
         with self._transaction("BEGIN") as connection:
-            check_schema(connection, self.path)
+            check_schema(connection, self.path, version)
         return meta
 
     @contextlib.contextmanager

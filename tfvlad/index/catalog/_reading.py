@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfvlad.errors import ArtifactError
+from tfvlad.images.views import parse_views
 from tfvlad.index._folders import Root
-from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Stamp, State
+from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import setting
+from tfvlad.matching.local_features import MOST_CELLS
 
 _LARGEST = 2**63 - 1  # of SQLite's integers
 
@@ -44,6 +46,36 @@ class Snapshot:
             return setting(dict(self._connection.execute(query).fetchall()), "ef_search")
         except (KeyError, ValueError) as error:
             raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
+
+    def kept(self) -> Kept:
+        """What the index keeps of every image.
+
+        Raises:
+          ArtifactError: it is nothing that an index can keep.
+        """
+        query = "SELECT key, value FROM meta WHERE key IN ('views', 'local_features')"
+        stored: dict[str, object] = dict(self._connection.execute(query).fetchall())
+        try:
+            cells = int(str(stored.get("local_features", 0)))
+            if not 0 <= cells <= MOST_CELLS:
+                raise ValueError(f"local_features is {cells}")
+            kept = Kept(str(stored.get("views", "whole")), cells)
+            parse_views(kept.views)
+        except ValueError as error:
+            raise ArtifactError(self.path, f"is damaged: {_one_line(error)}") from None
+        return kept
+
+    def calibrations(self) -> object:
+        """What `Change.put_calibrations` stored, as JSON has it; None if nothing was stored.
+
+        Raises:
+          ArtifactError: it is no JSON.
+        """
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'calibration'").fetchone()
+        try:
+            return json.loads(row[0]) if row else None
+        except (TypeError, ValueError, RecursionError):
+            raise ArtifactError(self.path, "is damaged: its calibration is no JSON") from None
 
     def state(self) -> State:
         """The counters that tell which descriptors there are."""
@@ -115,6 +147,51 @@ class Snapshot:
                    WHERE image = (SELECT id FROM images WHERE sha256 = ?) ORDER BY id"""
         return [EncodedView(*row) for row in self._connection.execute(query, (sha256,))]
 
+    def image_of_content(self, sha256: bytes) -> int | None:
+        """The image with these bytes, if there is one."""
+        row = self._connection.execute("SELECT id FROM images WHERE sha256 = ?", (sha256,)).fetchone()
+        return int(row[0]) if row else None
+
+    def image_of_file(self, file: int) -> int | None:
+        """The image that a file shows, if there is such a file."""
+        row = self._connection.execute("SELECT image FROM files WHERE id = ?", (min(file, _LARGEST),)).fetchone()
+        return int(row[0]) if row else None
+
+    def incomplete_files(self, root: int, views: Sequence[str], local_features: bool) -> Ids:
+        """The files of a root whose image lacks one of these views, or its local features where they are asked for."""
+        query = """SELECT id FROM files WHERE root = ? AND (
+                   (SELECT COUNT(*) FROM descriptors WHERE descriptors.image = files.image
+                    AND view IN (SELECT value FROM json_each(?))) < ?"""
+        if local_features:
+            query += " OR NOT EXISTS (SELECT 1 FROM local_features WHERE local_features.image = files.image)"
+        return self._column(query + ")", root, json.dumps(list(views)), len(views))
+
+    def has_local_features(self, sha256: bytes) -> bool:
+        """Whether the local features of the image with these bytes are kept; the index must keep some."""
+        query = "SELECT 1 FROM local_features WHERE image = (SELECT id FROM images WHERE sha256 = ?)"
+        return self._connection.execute(query, (sha256,)).fetchone() is not None
+
+    def local_features_of(self, images: Ids) -> Iterator[tuple[int, bytes]]:
+        """The kept local features of these images, as (image, bytes that anybody may have made), in no order."""
+        if not self.kept().local_features:
+            return
+        query = "SELECT image, data FROM local_features WHERE image IN (SELECT value FROM json_each(?))"
+        for image, data in self._connection.execute(query, (to_json(images),)):
+            if not isinstance(data, bytes):
+                raise ArtifactError(self.path, f"holds local features that are no bytes, of image {image}")
+            yield image, data
+
+    def images_with_local_features(self) -> Ids:
+        """Every image whose local features are kept, by id."""
+        kept = self.kept().local_features
+        return self._column("SELECT image FROM local_features ORDER BY image") if kept else np.empty(0, np.int64)
+
+    def view_names(self, descriptors: Ids) -> dict[int, str]:
+        """The view of each of these descriptors; ids that are not there are left out."""
+        query = "SELECT id, view FROM descriptors WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._connection.execute(query, (to_json(np.unique(descriptors)),))
+        return {descriptor: _one_line(view) for descriptor, view in rows}
+
     def files_page(self, after: int, size: int) -> list[tuple[int, int, str]]:
         """The next `size` files by id, as (id, root, relative path)."""
         query = "SELECT id, root, path FROM files WHERE id > ? ORDER BY id LIMIT ?"
@@ -154,17 +231,24 @@ class Snapshot:
         Raises:
           ArtifactError: a descriptor is not `dim` finite numbers.
         """
-        yield from self._blocks("SELECT id, image, vector FROM descriptors WHERE id > ? ORDER BY id", after, size)
+        yield from self._blocks("SELECT id, image, vector FROM descriptors WHERE id > ? ORDER BY id", (after,), size)
+
+    def view_of_images(self, images: Ids, view: str) -> Block:
+        """The descriptors of one view of these images, by id; images that lack it are left out."""
+        query = """SELECT id, image, vector FROM descriptors
+                   WHERE image IN (SELECT value FROM json_each(?)) AND view = ? ORDER BY id"""
+        empty = Block(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, self._dim), np.float32))
+        return next(self._blocks(query, (to_json(images), view), max(1, images.size)), empty)
 
     def block_of(self, descriptors: Ids) -> Block:
         """The descriptors with these ids, by id; ids that are not there are left out."""
         query = """SELECT id, image, vector FROM descriptors
                    WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"""
         empty = Block(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, self._dim), np.float32))
-        return next(self._blocks(query, to_json(descriptors), max(1, descriptors.size)), empty)
+        return next(self._blocks(query, (to_json(descriptors),), max(1, descriptors.size)), empty)
 
-    def _blocks(self, query: str, parameter: int | str, size: int) -> Iterator[Block]:
-        cursor = self._connection.execute(query, (parameter,))
+    def _blocks(self, query: str, parameters: tuple[int | str, ...], size: int) -> Iterator[Block]:
+        cursor = self._connection.execute(query, parameters)
         while rows := cursor.fetchmany(size):
             descriptors, images, blobs = zip(*rows, strict=True)
             if {(type(blob), len(blob)) for blob in blobs} != {(bytes, 4 * self._dim)}:
@@ -194,7 +278,7 @@ class Snapshot:
     def _number(self, query: str, *parameters: int) -> int:
         return int(self._connection.execute(query, parameters).fetchone()[0])
 
-    def _column(self, query: str, *parameters: int) -> Ids:
+    def _column(self, query: str, *parameters: int | str) -> Ids:
         rows = self._connection.execute(query, parameters)
         return np.fromiter((row[0] for row in rows), dtype=np.int64)
 

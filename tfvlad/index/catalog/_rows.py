@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Ids = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What an index keeps of every image.
+
+    Attributes:
+      views: which views have descriptors, see `tfvlad.images.views.parse_views`.
+      local_features: cells whose local features are kept, at most; 0 for none.
+    """
+
+    views: str = "whole"
+    local_features: int = 0
 
 
 class State(NamedTuple):

@@ -1,4 +1,7 @@
-"""The catalog's format: its tables and triggers, and the check that a file has these and no others.
+"""The catalog's formats: their tables and triggers, and the check that a file has these and no others.
+
+Format 2 is format 1 with the table ``local_features`` and two settings more. A catalog of format 1 is read and written
+as it is, until views or local features are asked for.
 
 Files with equal bytes share one image and its descriptors. Were the same descriptor many times in the graph, its copies
 would be linked to each other only, and a search that came among them would find nothing else.
@@ -13,13 +16,13 @@ from collections.abc import Mapping
 
 from tfvlad.errors import ArtifactError
 
-FORMAT = 1
+FORMAT = 2
 
 # The largest numbers that the format and hnswlib allow: memory is allocated by these settings, and anybody may have
 # written them.
 _LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
-SCHEMA = """
+_FORMAT_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE roots (id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL, relative BLOB NOT NULL);
 CREATE TABLE images (id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE);
@@ -44,6 +47,13 @@ CREATE TABLE graphs (
   sha256 TEXT PRIMARY KEY, last_descriptor INTEGER NOT NULL, last_removal INTEGER NOT NULL, dead INTEGER NOT NULL);
 """
 
+# What a catalog of format 1 lacks.
+ADDED_IN_2 = """
+CREATE TABLE local_features (image INTEGER PRIMARY KEY REFERENCES images ON DELETE CASCADE, data BLOB NOT NULL);
+"""
+
+SCHEMA = _FORMAT_1 + ADDED_IN_2
+
 # Triggers and views hold code, so none is left out, whatever its name; SQLite's own tables and indexes are.
 _PARTS = """SELECT type, name, sql FROM sqlite_schema
             WHERE type NOT IN ('table', 'index') OR substr(name, 1, 7) != 'sqlite_'"""
@@ -51,14 +61,14 @@ _PARTS = """SELECT type, name, sql FROM sqlite_schema
 Parts = frozenset[tuple[str, str, str]]
 
 
-def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Makes sure that a catalog has exactly the tables, indexes and triggers of `SCHEMA`.
+def check_schema(connection: sqlite3.Connection, path: str, version: int) -> None:
+    """Makes sure that a catalog has exactly the tables, indexes and triggers of its format.
 
     Raises:
       ArtifactError: names the first that is missing, changed or foreign.
     """
     found = _parts(connection)
-    strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected())
+    strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected(_FORMAT_1 if version == 1 else SCHEMA))
     if strange:
         raise ArtifactError(path, f"is not the catalog of an index: {strange[0]} is not as tfvlad makes it")
 
@@ -77,9 +87,9 @@ def setting(meta: Mapping[str, str], name: str) -> int:
 
 
 @functools.cache
-def _expected() -> Parts:
+def _expected(schema: str) -> Parts:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(SCHEMA)
+        connection.executescript(schema)
         return _parts(connection)
 
 

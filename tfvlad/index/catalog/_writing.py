@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from tfvlad.images.views import parse_views
 from tfvlad.index._folders import Root
 from tfvlad.index.catalog._reading import Snapshot, to_json
-from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Stamp, State
+from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Kept, Stamp, State
+from tfvlad.index.catalog._schema import ADDED_IN_2, FORMAT
 
 _MOST_FREE = 0.25  # share of the file's pages
 
@@ -23,7 +27,15 @@ class Change(Snapshot):
         self._connection.execute("UPDATE roots SET path = ?, relative = ? WHERE id = ?", (*values, root.id))
         return root.id
 
-    def put_file(self, root: int, path: str, stamp: Stamp, sha256: bytes, views: Sequence[EncodedView]) -> int:
+    def put_file(
+        self,
+        root: int,
+        path: str,
+        stamp: Stamp,
+        sha256: bytes,
+        views: Sequence[EncodedView],
+        local_features: bytes | None = None,
+    ) -> int:
         """Adds a file, or updates what a known file contains; returns its id.
 
         Args:
@@ -33,10 +45,13 @@ class Change(Snapshot):
           sha256: of the bytes.
           views: the encoded views of what the bytes show. Views that the image has already are left as they are, so
             none is needed where another file has the same bytes.
+          local_features: of what the bytes show; None where they are there already, or not kept.
         """
         if any(len(vector) != 4 * self._dim for _, vector in views):
             raise ValueError(f"a descriptor of this index has {self._dim} dimensions, {4 * self._dim} bytes")
         image, known = self._put_image(sha256, views), self.find_file(root, path)
+        if local_features is not None:
+            self._connection.execute("INSERT OR IGNORE INTO local_features VALUES (?, ?)", (image, local_features))
         if known is None:
             query = "INSERT INTO files (root, path, size, mtime_ns, image) VALUES (?, ?, ?, ?, ?)"
             file = self._insert(query, (root, os.fsencode(path), *stamp, image))
@@ -67,6 +82,26 @@ class Change(Snapshot):
             "DELETE FROM failures WHERE id IN (SELECT value FROM json_each(?))", (to_json(failures),)
         )
 
+    def put_kept(self, kept: Kept) -> None:
+        """Changes what the index keeps of every image.
+
+        What it keeps no longer is removed, what it lacks is to be encoded. A catalog of an earlier format is brought to
+        the present one.
+        """
+        if self._number("SELECT value FROM meta WHERE key = 'format'") < FORMAT:
+            self._connection.execute(ADDED_IN_2)
+            self._put_setting("format", FORMAT)
+        for name, value in dataclasses.asdict(kept).items():
+            self._put_setting(name, value)
+        names = json.dumps([view.name for view in parse_views(kept.views)])
+        self._connection.execute("DELETE FROM descriptors WHERE view NOT IN (SELECT value FROM json_each(?))", (names,))
+        if not kept.local_features:
+            self._connection.execute("DELETE FROM local_features")
+
+    def put_calibrations(self, value: Mapping[str, object]) -> None:
+        """Stores what numbers of inliers mean, as JSON; the catalog must be of the present format."""
+        self._put_setting("calibration", json.dumps(value))
+
     def put_ef_search(self, ef_search: int) -> None:
         self._connection.execute("UPDATE meta SET value = ? WHERE key = 'ef_search'", (str(ef_search),))
 
@@ -89,6 +124,9 @@ class Change(Snapshot):
         if free > _MOST_FREE * pages:
             for _ in range(free):  # Python's sqlite3 runs one step of this statement, and each step frees one page
                 self._connection.execute("PRAGMA incremental_vacuum")
+
+    def _put_setting(self, name: str, value: object) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(value)))
 
     def _put_image(self, sha256: bytes, views: Sequence[EncodedView]) -> int:
         """Adds an image, or to a known image the views that it lacks; returns its id."""

@@ -1,0 +1,36 @@
+"""From an encoder's local features to those that an index keeps and compares."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfvlad.config import LOCAL_DIMENSIONS
+from tfvlad.images.views import WHOLE, View
+from tfvlad.matching.cells import describe_cells
+from tfvlad.matching.local_features import LocalFeatures
+from tfvlad.matching.projection import Projection
+
+
+def compact(
+    features: NDArray[np.float32], size: tuple[int, int], view: View = WHOLE, limit: int | None = None
+) -> LocalFeatures:
+    """Makes a view's compact local features.
+
+    The projection is the same for every encoder with so many channels. It is not fitted to anything, so that an index
+    needs no file for it.
+
+    Args:
+      features: (h, w, C) float32, what the encoder gives for the view.
+      size: (width, height) of the whole upright picture in pixels.
+      view: which part of the picture they are of.
+      limit: cells that are kept, at most.
+    """
+    return describe_cells(features, _projection(features.shape[-1]), size, view.to_picture(size), limit)
+
+
+@functools.lru_cache(maxsize=8)
+def _projection(channels: int) -> Projection:
+    return Projection.random(channels, min(LOCAL_DIMENSIONS, channels))
