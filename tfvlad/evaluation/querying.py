@@ -111,9 +111,7 @@ class QueryResult(NamedTuple):
         return next((rank for rank, hit in enumerate(self.hits, start=1) if hit.right), None)
 
 
-def search_queries(
-    index: Index, queries: Sequence[Query], k: int = 10, **finding: Unpack[Finding]
-) -> SearchedQueries:
+def search_queries(index: Index, queries: Sequence[Query], k: int = 10, **finding: Unpack[Finding]) -> SearchedQueries:
     """Searches for every query that can be read.
 
     Args:
