@@ -114,6 +114,11 @@ def index_config(values: flags.FlagValues = flags.FLAGS) -> IndexConfig:
     return IndexConfig(m=values.m, ef_construction=values.ef_construction, ef_search=values.ef_search)
 
 
+def kept(values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """Returns what a new index is to keep of each image, where the flags say so: arguments of `tfvlad.Index.create`."""
+    return {name: values[name].value for name in ("views", "local_features") if values[name].value is not None}
+
+
 def _is_something_to_do(given: dict[str, Any]) -> bool:
     if given["images"]:
         return bool(given["report"] or all(given["images"]))
@@ -121,7 +126,7 @@ def _is_something_to_do(given: dict[str, Any]) -> bool:
 
 
 class _Cells(flags.ArgumentParser[int]):
-    """Reads a number of local features; true and false, which a flag without a value stands for, are the usual and 0."""
+    """Reads a number of local features; true and false, as of a flag without a value, are the usual number and 0."""
 
     syntactic_help = "a whole number"
 

@@ -139,6 +139,11 @@ def test_a_pose_is_that_of_the_similarity(degrees: float) -> None:
 
 
 def test_the_pose_of_a_homography_is_that_of_the_middle() -> None:
-    transform = np.array([[1.0, 0, 0], [0, 1, 0], [0.4, 0, 1]])
-    assert pose(transform, (1, 1), (1, 1)).stretch == pytest.approx(1.2, abs=0.05)
+    transform = np.array([[1.0, 0.1, 0], [0, 1, 0.2], [0.4, 0.1, 1]])
+    middle, step = np.array([0.5, 0.5, 1]), 1e-6
+    ends = [transform @ (middle + np.array(offset)) for offset in ([0, 0, 0], [step, 0, 0], [0, step, 0])]
+    start, right, down = (end[:2] / end[2] for end in ends)
+    longer, shorter = np.linalg.svd(np.stack([right - start, down - start], axis=1) / step, compute_uv=False)
+    told = pose(transform, (1, 1), (1, 1))
+    assert (told.scale, told.stretch) == pytest.approx((np.sqrt(longer * shorter), longer / shorter), rel=1e-4)
     assert pose(np.zeros((3, 3)) + np.diag([1.0, 0, 1]), (1, 1), (1, 1)).stretch == np.inf

@@ -236,7 +236,7 @@ def no_answer(hits: Sequence[Hit]) -> str | None:
 
 
 def _sources(queries: Sequence[Query], index: Index, reasons: dict[int, str]) -> Iterator[tuple[int, Source]]:
-    """Yields the position and the image of each query, or the part that is cut out of it; notes why others have none."""
+    """Yields the position and the image, or the part that is cut out, of each query; notes why others have none."""
     for position, query in enumerate(queries):
         try:
             # A file needs no encoder here: where the index holds it, none may be needed at all.

@@ -107,9 +107,9 @@ def metric_rows(metrics: Evaluation) -> list[tuple[str, str]]:
 def metric_table(evaluation: IndexEvaluation) -> tuple[list[str], list[list[str]]]:
     """Returns the head and the rows of a table of metrics.
 
-    Its columns are the metric and its exact value; its value through the graph and what the graph loses, where the graph
-    was asked; and its value where hits are verified, where that was asked for. With several protocols, each metric names
-    its own in brackets.
+    Its columns are the metric and its exact value; its value through the graph and what the graph loses, where the
+    graph was asked; and its value where hits are verified, where that was asked for. With several protocols, each
+    metric names its own in brackets.
     """
     graph, verified = evaluation.graph, evaluation.verified
     head = ["metric", "value" if graph is None and verified is None else "exact"]

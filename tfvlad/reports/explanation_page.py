@@ -25,7 +25,6 @@ _GAP = 16.0  # between the pictures
 _FARTHEST = 20.0  # pictures; corners farther out are moved in
 _WARM, _COLD = (255, 140, 0), (40, 110, 255)  # cells that speak for the match, and against it
 _FULL = 98  # percentile of the shares from which on a cell has its full colour
-_BEYOND = 1.005  # stretches and scales below are not told
 
 VERDICTS = {
     "same": "The same",
@@ -152,11 +151,12 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
     """
     shown = seen(match)
     query, found = (_size(small) for small in shown.pictures.values())
+    names = " and ".join(os.path.basename(picture.path) for picture in (match.query, match.found))
     write_page(
         path,
         "explanation_page.html.j2",
         {},
-        title=f"{VERDICTS[match.verdict]}: {os.path.basename(match.query.path)} and {os.path.basename(match.found.path)}",
+        title=f"{VERDICTS[match.verdict]}: {names}",
         notes=notes(match, query, found),
         metrics={
             "verdict": match.verdict,
@@ -278,7 +278,7 @@ def _colour(position: Floats) -> str:
 
 
 def _heat(shares: Floats | None) -> str | None:
-    """Paints (h, w) shares as a PNG of as many pixels: warm where a cell speaks for the match, cold where against it."""
+    """Paints (h, w) shares as a PNG of as many pixels: warm where a cell speaks for the match, cold where against."""
     if shares is None or not shares.size:
         return None
     full = float(np.percentile(np.abs(shares), _FULL)) or float(np.abs(shares).max()) or 1.0
