@@ -108,12 +108,13 @@ def test_lines_join_the_places_in_both_pictures(pictures: tuple[str, str]) -> No
     assert tall.found.y > tall.query.y + tall.query.height
 
 
-def test_the_part_that_was_asked_for_is_framed(tmp_path: Path, pictures: tuple[str, str]) -> None:
+def test_only_the_part_that_was_asked_for_is_shown(pictures: tuple[str, str]) -> None:
     explained = match(pictures)
-    html = page(tmp_path, explained._replace(query=explained.query._replace(asked=(0.25, 0.5, 0.75, 1.0))))
-    frames = re.findall(r'class="asked-for" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', html)
-    assert len(frames) == 2
-    assert tuple(map(float, frames[0])) == (140, 70 + 210, 280, 210)  # the query lies 70 lower than the taller picture
+    shown = seen(explained._replace(query=explained.query._replace(box=(100, 50, 300, 150))))
+    small = shown.pictures["query"]
+    assert small is not None
+    assert (small.width, small.height) == (200, 100)
+    assert (shown.drawings[0].query.width, shown.drawings[0].query.height) == (560, 280)
 
 
 def test_cells_are_warm_where_they_speak_for_the_match(tmp_path: Path, pictures: tuple[str, str]) -> None:

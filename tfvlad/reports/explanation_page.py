@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tfvlad.images import Box
 from tfvlad.matching.explanation import pose
 from tfvlad.reports._page import Thumbnail, thumbnail, write_page
 
@@ -42,14 +43,14 @@ class Picture(NamedTuple):
       outline: (P, 2), the corners of the other picture in this one, as fractions of its width and height; None where
         nothing agrees.
       shares: (h, w), how much each cell of it adds to the cosine of the two descriptors; None where that is not known.
-      asked: (x1, y1, x2, y2), the part of it that was searched for and whose cells have shares, as fractions; None for
-        the whole.
+      box: (x1, y1, x2, y2) in pixels of the upright picture, the only part of it that was searched for and is shown;
+        fractions are then of this part. None for the whole.
     """
 
     path: str
     outline: Floats | None = None
     shares: Floats | None = None
-    asked: tuple[float, float, float, float] | None = None
+    box: Box | None = None
 
 
 class ExplainedMatch(NamedTuple):
@@ -105,7 +106,6 @@ class Drawing(NamedTuple):
       lines: between the local features that agree.
       query_outline: the points of a polygon over the query, as SVG writes them; None for no polygon.
       found_outline: likewise, over the found picture.
-      asked: the part of the query that was searched for; None for the whole.
     """
 
     kind: str
@@ -116,7 +116,6 @@ class Drawing(NamedTuple):
     lines: Sequence[Line]
     query_outline: str | None
     found_outline: str | None
-    asked: Place | None
 
 
 class Seen(NamedTuple):
@@ -178,7 +177,7 @@ def seen(match: ExplainedMatch, side: int = SIDE, most_lines: int = MOST_LINES) 
       side: pixels; the longest side of the copies of the pictures.
       most_lines: how many lines may be drawn.
     """
-    pictures = {which: thumbnail(one.path, side) for which, one in (("query", match.query), ("found", match.found))}
+    pictures = {which: thumbnail(one.path, side, one.box) for which, one in (("query", match.query), ("found", match.found))}
     chosen = chosen_lines(match.cells, most_lines)
     sizes = [_size(small) for small in pictures.values()]
     drawings = [_drawn(match, chosen, kind, sizes) for kind in ("wide", "tall")]
@@ -256,12 +255,7 @@ def _drawn(match: ExplainedMatch, cells: Floats, kind: str, sizes: Sequence[tupl
         None if outline is None else " ".join(f"{x:.1f},{y:.1f}" for x, y in (_at(place, point) for point in outline))
         for outline, place in ((match.query.outline, query), (match.found.outline, found))
     ]
-    asked = None
-    if match.query.asked is not None:
-        x1, y1, x2, y2 = match.query.asked
-        (left, top), (right, bottom) = _at(query, np.array([x1, y1])), _at(query, np.array([x2, y2]))
-        asked = Place(left, top, right - left, bottom - top)
-    return Drawing(kind, width, height, query, found, lines, outlines[0], outlines[1], asked)
+    return Drawing(kind, width, height, query, found, lines, outlines[0], outlines[1])
 
 
 def _at(place: Place, point: Floats) -> tuple[float, float]:
