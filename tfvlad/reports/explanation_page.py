@@ -8,17 +8,18 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tfvlad.images import Box
 from tfvlad.matching.explanation import pose
-from tfvlad.reports._page import Thumbnail, thumbnail, write_page
+from tfvlad.matching.verification import Match
+from tfvlad.reports._page import Thumbnail, as_thumbnail, write_page
 
-Floats = npt.NDArray[np.floating]
+Floats: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.float64]"
+Pixels = npt.NDArray[np.uint8]
 
 SIDE = 560  # pixels; the longest side of each picture
 MOST_LINES = 120  # more would hide what they join
@@ -35,22 +36,48 @@ VERDICTS = {
 }
 
 
+class Explanation(Protocol):
+    """What is known of a match, such as `tfvlad.Index.explain` returns."""
+
+    @property
+    def match(self) -> Match: ...
+    @property
+    def cells(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def query_pixels(self) -> Pixels: ...
+    @property
+    def found_pixels(self) -> Pixels: ...
+    @property
+    def query_outline(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def found_outline(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def query_shares(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def found_shares(self) -> npt.NDArray[np.float64] | None: ...
+
+
 class Picture(NamedTuple):
     """One of the two pictures.
 
     Attributes:
       path: its file.
+      pixels: (H, W, 3) uint8 RGB, upright; where only a part of it was searched for, that.
       outline: (P, 2), the corners of the other picture in this one, as fractions of its width and height; None where
         nothing agrees.
       shares: (h, w), how much each cell of it adds to the cosine of the two descriptors; None where that is not known.
-      box: (x1, y1, x2, y2) in pixels of the upright picture, the only part of it that was searched for and is shown;
-        fractions are then of this part. None for the whole.
     """
 
     path: str
+    pixels: Pixels
     outline: Floats | None = None
     shares: Floats | None = None
-    box: Box | None = None
 
 
 class ExplainedMatch(NamedTuple):
@@ -61,7 +88,6 @@ class ExplainedMatch(NamedTuple):
       found: what was found.
       cells: (M, 2, 2), positions in the query and in the found picture of the local features that agree, as fractions.
       transform: (3, 3), takes (x, y, 1) in the query to the found picture; None where nothing agrees.
-      score: the cosine of the two descriptors.
       verdict: ``same``, ``likely``, ``unsure`` or ``different``.
       probability: that neither chance nor resemblance explains the match.
     """
@@ -70,9 +96,32 @@ class ExplainedMatch(NamedTuple):
     found: Picture
     cells: Floats
     transform: Floats | None
-    score: float
     verdict: str
     probability: float
+
+    @classmethod
+    def of(cls, query: str, explanation: Explanation) -> ExplainedMatch:
+        """What a page tells of an explanation.
+
+        Args:
+          query: the query's file, or what stands for it.
+          explanation: see `tfvlad.Index.explain`.
+        """
+        return cls(
+            # An outline is in the picture on which it is drawn.
+            Picture(query, explanation.query_pixels, explanation.found_outline, explanation.query_shares),
+            Picture(explanation.path, explanation.found_pixels, explanation.query_outline, explanation.found_shares),
+            explanation.cells,
+            explanation.match.transform,
+            explanation.verdict,
+            explanation.probability,
+        )
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine of the descriptors of the two pictures, which is the sum of the shares; None if it is not known."""
+        shares = self.query.shares if self.query.shares is not None else self.found.shares
+        return None if shares is None else float(shares.sum())
 
 
 class Place(NamedTuple):
@@ -122,13 +171,13 @@ class Seen(NamedTuple):
     """A match, ready to be drawn.
 
     Attributes:
-      pictures: ``query`` and ``found`` -> a small copy; None where the file cannot be read.
+      pictures: ``query`` and ``found`` -> a small copy.
       drawings: for a wide page and for a narrow one.
       agree: how many local features agree.
       drawn: for how many of them there is a line.
     """
 
-    pictures: Mapping[str, Thumbnail | None]
+    pictures: Mapping[str, Thumbnail]
     drawings: Sequence[Drawing]
     agree: int
     drawn: int
@@ -149,7 +198,7 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
       OSError: the file cannot be written.
     """
     shown = seen(match)
-    query, found = (_size(small) for small in shown.pictures.values())
+    query, found = ((small.width, small.height) for small in shown.pictures.values())
     names = " and ".join(os.path.basename(picture.path) for picture in (match.query, match.found))
     write_page(
         path,
@@ -161,7 +210,7 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
             "verdict": match.verdict,
             "probability": written_probability(match.probability),
             "local features agree": str(len(match.cells)),
-            "cosine of the descriptors": match.score,
+            **({} if match.cosine is None else {"cosine of the descriptors": match.cosine}),
         },
         match=match,
         seen=shown,
@@ -177,9 +226,12 @@ def seen(match: ExplainedMatch, side: int = SIDE, most_lines: int = MOST_LINES) 
       side: pixels; the longest side of the copies of the pictures.
       most_lines: how many lines may be drawn.
     """
-    pictures = {which: thumbnail(one.path, side, one.box) for which, one in (("query", match.query), ("found", match.found))}
+    pictures = {
+        which: as_thumbnail(Image.fromarray(one.pixels), side)
+        for which, one in (("query", match.query), ("found", match.found))
+    }
     chosen = chosen_lines(match.cells, most_lines)
-    sizes = [_size(small) for small in pictures.values()]
+    sizes = [(small.width, small.height) for small in pictures.values()]
     drawings = [_drawn(match, chosen, kind, sizes) for kind in ("wide", "tall")]
     return Seen(pictures, drawings, len(match.cells), len(chosen))
 
@@ -230,10 +282,6 @@ def chosen_lines(cells: Floats, most: int = MOST_LINES) -> Floats:
     if len(cells) <= most:
         return cells
     return cells[np.linspace(0, len(cells) - 1, most).round().astype(np.intp)]
-
-
-def _size(small: Thumbnail | None) -> tuple[int, int]:
-    return (small.width, small.height) if small else (4, 3)
 
 
 def _drawn(match: ExplainedMatch, cells: Floats, kind: str, sizes: Sequence[tuple[int, int]]) -> Drawing:
