@@ -21,13 +21,13 @@ def finding(values: flags.FlagValues) -> Finding:
     }
 
 
-def check_verifier(values: flags.FlagValues) -> None:
+def check_verifier(verifier: str) -> None:
     """Checks, before any work, that the verifier that is asked for can be used.
 
     Raises:
       ConfigError: it is ``sift``, and OpenCV is not installed.
     """
-    if values.verifier == "sift" and values.verify != 0:
+    if verifier == "sift":
         from tfvlad.matching.sift import SiftVerifier
 
         SiftVerifier()

@@ -39,7 +39,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
     if values.html:
         check_writable(values.html)
-    check_verifier(values)
+    check_verifier(values.verifier)
     from tfvlad.evaluation import evaluate_index, load_queries_and_database
     from tfvlad.evaluation.summary import evaluation_page, json_document, metric_table
     from tfvlad.reports.evaluation_page import write_evaluation_page
