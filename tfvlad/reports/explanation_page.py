@@ -119,7 +119,7 @@ class ExplainedMatch(NamedTuple):
 
     @property
     def cosine(self) -> float | None:
-        """The cosine of the descriptors of the two pictures, which is the sum of the shares; None if it is not known."""
+        """The cosine of the two descriptors, which is the sum of the shares; None where it is not known."""
         shares = self.query.shares if self.query.shares is not None else self.found.shares
         return None if shares is None else float(shares.sum())
 
