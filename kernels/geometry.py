@@ -30,7 +30,7 @@ MOST_STRETCH = 4.0  # the larger scale in the smaller: a plane that is seen at 7
 _VOTE = np.float32(2**16)  # of a correspondence without an error
 _SEED = 0x9E3779B9
 _MISSED = 1e-3  # the chance to have missed a transform as good as the best one, at which the search ends
-_LEAST_AREA = 4.0  # in squared thresholds, in the mean of both images, between what a hypothesis goes through
+_LEAST_AREA = 4.0  # in squared thresholds and the mean of both images: of what a hypothesis goes through
 _REACHES = (2.0, 1.5, 1.25, 1.0, 1.0)  # in thresholds: which correspondences the fits look at, one after the other
 _MOST_ON_LINE = 3 / 4  # of the inliers may lie near a line
 _LINES = 16  # that are tried
@@ -97,11 +97,8 @@ def find_transform(
             raise ValueError(f"similarities must be {len(query)} finite numbers, got shape {weights.shape}")
         order = np.argsort(-weights, kind="stable")
     points = np.ascontiguousarray(np.concatenate([query[order], database[order]], axis=1).T)  # (4, M)
-    transform, agree, mask = (
-        np.zeros((2, 3), np.float32),
-        np.empty(len(query), np.bool_),
-        np.zeros(len(query), np.bool_),
-    )
+    transform = np.empty((2, 3), np.float32)
+    agree, mask = np.empty(len(query), np.bool_), np.empty(len(query), np.bool_)
     inliers = search_transform(points, limit, most, bool(affine), transform, agree)
     mask[order] = agree
     return Agreement(int(inliers), transform, mask)
@@ -109,13 +106,13 @@ def find_transform(
 
 def as_positions(name: str, positions: npt.ArrayLike, length: int | None = None) -> Floats:
     """Returns (N, 2) float32 in C order, all finite; N is the length where one is given."""
-    array = np.ascontiguousarray(positions, np.float32)
+    with np.errstate(over="ignore"):  # what overflows becomes Inf
+        array = np.ascontiguousarray(positions, np.float32)
     if array.ndim != 2 or array.shape[1] != 2 or (length is not None and len(array) != length):
         raise ValueError(f"{name} must have shape ({'N' if length is None else length}, 2), got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} must be finite, got NaN or Inf in row {int(np.argmin(np.isfinite(array).all(axis=1)))}"
-        )
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise ValueError(f"{name} must be finite, got NaN or Inf in row {row}")
     return array
 
 
@@ -243,9 +240,8 @@ def _accept(a: float, b: float, c: float, d: float, u: float, v: float, transfor
     determinant, squares = a * d - b * c, a * a + b * b + c * c + d * d
     if not determinant > 0:  # NaN is not, either
         return False
-    larger = (
-        squares + np.sqrt(max(squares * squares - 4 * determinant * determinant, 0.0))
-    ) / 2  # singular value, squared
+    # The squared singular values: their sum is the sum of all squares, their product the squared determinant.
+    larger = (squares + np.sqrt(max(squares * squares - 4 * determinant * determinant, 0.0))) / 2
     smaller = determinant * determinant / larger
     transform[0, 0], transform[0, 1], transform[0, 2] = a, b, u
     transform[1, 0], transform[1, 1], transform[1, 2] = c, d, v

@@ -81,6 +81,9 @@ class FakeEncoder:
             content = contents.popleft()
             yield result if isinstance(result, ImageError) else Description(result, self.features(content), (64, 48))
 
+    def encode_cells(self, features: object) -> None:
+        """See `tfvlad.Encoder.encode_cells`."""
+
     def features(self, content: bytes) -> NDArray[np.float32]:
         """Returns the (12, 12, 16) float32 local features of a file with this content."""
         digest = hashlib.sha256(bytes(content)).digest()

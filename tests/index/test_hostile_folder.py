@@ -68,7 +68,7 @@ def test_an_honest_index_is_used(index: Path) -> None:
         ("CREATE INDEX i ON files (hex(path))", "index i is not as tfvlad makes it"),
         ("UPDATE meta SET value = '7' WHERE key = 'format'", "is of format 7, newer than the format 2"),
         ("UPDATE meta SET value = '0' WHERE key = 'format'", "is of format 0"),
-        ("UPDATE meta SET value = '1' WHERE key = 'format'", "table local_features is not as tfvlad makes it"),
+        ("UPDATE meta SET value = '1' WHERE key = 'format'", "table hubness is not as tfvlad makes it"),
         ("UPDATE meta SET value = 'x' WHERE key = 'views'", "is damaged: views must be"),
         ("UPDATE meta SET value = '-1' WHERE key = 'local_features'", "local_features is -1"),
         ("UPDATE meta SET value = '99999999' WHERE key = 'local_features'", "local_features is 99999999"),

@@ -11,7 +11,7 @@ import pytest
 from helpers.syncing import contents, counts, described, fail_to_open, run, write
 
 from tfvlad.errors import ConfigError, Failure
-from tfvlad.index import _scan
+from tfvlad.images import listing
 from tfvlad.index.catalog import Catalog
 
 
@@ -154,7 +154,7 @@ def test_very_long_names_and_paths(catalog: Catalog, photos: Path) -> None:
 def test_a_file_too_large_for_an_image_is_told_and_not_read(
     catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_scan, "LARGEST_FILE", 10)
+    monkeypatch.setattr(listing, "LARGEST_FILE", 10)
     write(photos, huge="x" * 11, small="x" * 10)
     report = run(catalog, photos)
     reason = "11 bytes are more than an image file may have (10)"

@@ -88,6 +88,27 @@ def test_a_sample_of_one_feature_spans_nothing() -> None:
         Projection.fit(np.ones((1, 5), np.float32), 1)
 
 
+def test_a_seeded_projection_needs_no_sample_and_keeps_cosines() -> None:
+    projection = Projection.seeded(256)
+    assert projection.dim == 64
+    np.testing.assert_allclose(projection.components @ projection.components.T, np.eye(64), atol=1e-6)
+    np.testing.assert_array_equal(Projection.seeded(256).components, projection.components)
+    assert not np.array_equal(Projection.seeded(256, seed=1).components, projection.components)
+    features = sample(60, channels=256)
+    found = projection.apply(features).astype(np.float32) / 127
+    assert np.abs(found @ found.T - features @ features.T).mean() < 1 / np.sqrt(64)
+    for dim in (0, 257):
+        with pytest.raises(ConfigError, match="have 1 to 256 dimensions"):
+            Projection.seeded(256, dim)
+
+
+def test_a_seeded_projection_never_changes() -> None:
+    # Cells that were stored with it would no longer match. The first row is (1.7641, 0.9787, 1.8676) over its length:
+    # every other number of the six that NumPy's frozen generator gives first.
+    expected = [[0.6417, 0.3560, 0.6793], [0.0611, 0.8592, -0.5080]]
+    np.testing.assert_allclose(Projection.seeded(3, 2).components, expected, atol=1e-4)
+
+
 def test_a_feature_that_is_the_mean_becomes_zeros() -> None:
     projection = Projection(np.ones(3, np.float32), np.eye(3, dtype=np.float32))
     np.testing.assert_array_equal(

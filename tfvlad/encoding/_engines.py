@@ -60,7 +60,7 @@ class KernelEngine:
         self._extractor = extractor
         self._describing = describing(extractor)
         self._aggregation = aggregation
-        self._whiten = _whitening_function(whitening) if whitening else None
+        self._whiten = whitening_function(whitening) if whitening else None
         merged = aggregation.tail() is None
         self.stages: dict[str, Callable[[Any], Any]] = {
             f"network and {aggregation.name}" if merged else "network": self._head_values
@@ -158,7 +158,7 @@ def describing(extractor: FeatureExtractor[str]) -> FeatureExtractor[str]:
     return FeatureExtractor(extractor.model, extractor.loader, extractor.image_size, heads)
 
 
-def _whitening_function(whitening: Whitening) -> Callable[[Floats], Floats]:
+def whitening_function(whitening: Whitening) -> Callable[[Floats], Floats]:
     """Makes a function that takes (B, D) float32 vectors and gives (B, dim) float32 descriptors.
 
     It runs on TensorFlow's threads. Those of NumPy's BLAS wait for each other by spinning, which takes a hundred times

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
 from tfvlad.encoding._description import Description
-from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
+from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine, whitening_function
 from tfvlad.encoding._fitting import Fitting, OnError
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
@@ -185,6 +185,26 @@ class Encoder:
                 else:
                     height, width = row[1].shape[:2]
                     yield Description(*row, size if all(size) else (width, height))
+
+    def encode_cells(self, features: Sequence[Floats]) -> Floats | None:
+        """Makes descriptors of local features, such as those of a part of an image.
+
+        Args:
+          features: for each descriptor, (N, C) float32, unit length per cell, N at least 1.
+
+        Returns:
+          (n, dim) float32, unit length; None where the encoding is not made of local features, as VLAD is.
+        """
+        if self.codebook is None:
+            return None
+        if not features:
+            return np.zeros((0, self.dim), np.float32)
+        vectors = self.aggregation.vectors([np.ascontiguousarray(cells) for cells in features])
+        return self._whiten(vectors) if self._whiten else vectors
+
+    @functools.cached_property
+    def _whiten(self) -> Callable[[Floats], Floats] | None:
+        return whitening_function(self.whitening) if self.whitening else None
 
     def local_features(self, source: Source) -> Floats:
         """The map of one image: (h, w, C) float32, unit length per cell.

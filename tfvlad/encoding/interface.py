@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +37,8 @@ class AnyEncoder(Protocol):
     def encode_stream(self, sources: Iterable[Any]) -> Generator[npt.NDArray[np.float32] | ImageError]: ...
 
     def describe_stream(self, sources: Iterable[Any]) -> Generator[Description | ImageError]: ...
+
+    def encode_cells(self, features: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32] | None: ...
 
     def save(self, path: str | os.PathLike[str]) -> None: ...
 

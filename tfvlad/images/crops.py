@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,25 @@ def read_crop(path: str, box: Box, max_pixels: int) -> npt.NDArray[np.uint8]:
       ImageError: the file cannot be read, or less than half of the box lies inside the image. The latter happens where
         the box was drawn on a version of the image that has another size.
     """
-    pixels = read_upright(path, max_pixels)
+    return crop(read_upright(path, max_pixels), box, path)
+
+
+def crop(pixels: npt.NDArray[np.uint8], box: Box, name: str) -> npt.NDArray[np.uint8]:
+    """Cuts a box out of an image's upright pixels, (H, W, 3); see `read_crop`.
+
+    Args:
+      pixels: the image.
+      box: as in `read_crop`.
+      name: of the image, for messages.
+    """
     height, width, _ = pixels.shape
+    if not all(math.isfinite(side) and abs(side) < _EVERY_PIXEL for side in box):
+        raise ImageError(name, f"a box is four numbers of pixels, got {box}")
     x1, y1, x2, y2 = (round(side) for side in box)
     left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     inside = max(right - left, 0) * max(bottom - top, 0)
     if inside == 0 or 2 * inside < (x2 - x1) * (y2 - y1):
-        raise ImageError(path, f"the box {x1},{y1} to {x2},{y2} is not inside its {width} x {height} pixels")
+        raise ImageError(name, f"the box {x1},{y1} to {x2},{y2} is not inside its {width} x {height} pixels")
     return pixels[top:bottom, left:right]
 
 

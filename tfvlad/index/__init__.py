@@ -1,15 +1,19 @@
-"""The index: the images of some folders and their descriptors, kept in one folder, brought up to date and searched.
+"""The index: the images of some folders, kept in one folder with what they are found by, and searched.
 
 Folders of images and an encoder enter through `Index.sync`; queries (image files, bytes, pixels or descriptors) enter
-through `Index.search`, and lists of `Hit` leave. On the disk, the catalog (`tfvlad.index.catalog`) is the truth; the
-graph (`tfvlad.index.graph`) can be built anew from it at any time.
+through `Index.search`, and lists of `Hit` leave. On the disk, the catalog (`tfvlad.index.catalog`) is the truth: files,
+the descriptors of each image's views, and its local features. The graph (`tfvlad.index.graph`) can be built anew from
+it at any time.
 
-Three Protocols are the places where the index will grow: `tfvlad.index.graph.Graph`, an approximate search;
-`tfvlad.index.reranking.Reranker`, a closer look at what was found; `tfvlad.index.views.View`, what an image has
-descriptors of.
+A search goes through `_queries` (a query's views and their descriptors), `_search` (the shortlist: `ranking`, `graph`,
+`hubness`), `verification` (a closer look at it) and `_hits`.
 
-This package imports `tfvlad.encoding` and `tfvlad.images` (both when they are first needed, because of TensorFlow),
-`tfvlad.storage`, `tfvlad.config` and `tfvlad.errors`.
+Two Protocols are the places where the index will grow: `tfvlad.index.graph.Graph`, an approximate search, and
+`tfvlad.index.reranking.Reranker`, a closer look at what was found. Kinds of views are rows of
+`tfvlad.images.views.KINDS`.
+
+This package imports `tfvlad.matching`, `tfvlad.encoding` and `tfvlad.images` (what brings TensorFlow only when it is
+first needed), `tfvlad.storage`, `tfvlad.config` and `tfvlad.errors`.
 """
 
 from tfvlad.index._folders import IndexedFolder

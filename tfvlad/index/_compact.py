@@ -33,4 +33,4 @@ def compact(
 
 @functools.lru_cache(maxsize=8)
 def _projection(channels: int) -> Projection:
-    return Projection.random(channels, min(LOCAL_DIMENSIONS, channels))
+    return Projection.seeded(channels, min(LOCAL_DIMENSIONS, channels))

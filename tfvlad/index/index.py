@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from tfvlad.config import LOCAL_FEATURES, IndexConfig
-from tfvlad.errors import ConfigError, Failure, MismatchError
+from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
+from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
+from tfvlad.images.views import WHOLE, View, parse_views
+from tfvlad.index._compact import compact
 from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
-from tfvlad.index._hits import Hit, Searcher, enough_for_graph
+from tfvlad.index._hits import Hit
+from tfvlad.index._queries import QueryReader
+from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.graph import HnswGraph
+from tfvlad.index.hubness import measure_hubness
+from tfvlad.index.reranking import Candidate, Query
+from tfvlad.matching.local_features import LocalFeatures
 from tfvlad.storage.atomic import atomic_folder, settle
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder
     from tfvlad.images.loading import Source
+    from tfvlad.index._explaining import HitExplanation
+    from tfvlad.index.verification import Method, Verification
+    from tfvlad.matching.verdict import Calibration
 
 __all__ = ["Hit", "Index"]
 
 Path = str | os.PathLike[str]
 
 _PAGE = 4096  # files
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """How a search goes on.
+
+    Attributes:
+      views: of each query.
+      method: the way to verify.
+      reranker: verifies; None where nothing is verified.
+      correct: whether the shortlist's scores are corrected by hubness.
+    """
+
+    views: tuple[View, ...]
+    method: Method
+    reranker: Verification | None
+    correct: bool
 
 
 class Index:
@@ -48,6 +78,9 @@ class Index:
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
         self._max_pixels = max_pixels
+        self._queries = QueryReader(catalog, lambda: self.encoder)
+        self._methods: dict[str, Method] = {}
+        self._methods_lock = threading.Lock()
 
     @classmethod
     def create(
@@ -162,26 +195,181 @@ class Index:
                 local_features,
             )
             self._graphs.save()
+            measure_hubness(self._catalog, self._graphs, enough_for_graph(1))
+            with self._catalog.read() as snapshot:
+                keeps = snapshot.kept().local_features > 0
+            if keeps:
+                self._calibrate_if_due()
             with self._catalog.write() as change:
                 change.give_back_space()
         return report
 
-    def search(self, queries: Source | Sequence[Source], k: int = 10, exact: bool = False) -> list[list[Hit]]:
-        """Finds the images that are most like each query.
+    def search(
+        self,
+        queries: Source | Sequence[Source],
+        k: int = 10,
+        exact: bool = False,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        verify: int | None = None,
+        query_views: str | None = None,
+        verifier: str = "cells",
+        expand: int = 0,
+    ) -> list[list[Hit]]:
+        """Finds the images that show the same as each query, or are most like it.
+
+        Example:
+          >>> [hits] = index.search("query.jpg", k=5, box=(120, 80, 300, 200))
+          >>> hits[0].path, hits[0].verdict, hits[0].inliers, hits[0].box
+          ('photos/17.jpg', 'same', 84, (10, 22, 301, 190))
+
+        The descriptors of the query's views give a shortlist; its first `verify` images are then compared with the
+        query by their local features, which decides their order. A query with the bytes of an indexed image is not
+        encoded: its descriptor and local features are taken from the index, unless `box` or `query_views` ask for more.
 
         Args:
           queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, or a sequence of these.
           k: the number of files to find. Copies of one image count one by one; fewer files are found if the index holds
             fewer.
           exact: whether to compare with every descriptor instead of searching through the graph.
+          box: the part of each query that is searched for: x, y, width and height in pixels of the upright picture.
+          verify: images of the shortlist to verify; 0 leaves the order to the descriptors. None is 50 where the index
+            keeps local features, and 0 where it does not. Where it does not, they are extracted from the images' files.
+          query_views: which views of each query are searched for, such as ``rotations:4,scales:2``, see
+            `tfvlad.images.views.parse_views`. None is `tfvlad.config.QUERY_VIEWS` where the index keeps local features,
+            and the whole picture where it does not.
+          verifier: ``cells`` compares local features of the network, ``sift`` looks for SIFT keypoints in the images'
+            files (it needs OpenCV, ``pip install 'tfvlad[sift]'``).
+          expand: the query is searched for a second time, together with so many of the images that were found (of those
+            that are verified as the same, or likely to be); for collections with several photographs of each thing.
 
         Returns:
           A list of hits, best first, for each query, even if there is only one query.
 
         Raises:
-          ImageError: a query cannot be read.
+          ImageError: a query cannot be read, or the box is not inside of it.
+          ConfigError: a setting cannot work.
         """
-        return self._searcher.search(self.encoder.encode(queries), k, exact)
+        is_one = isinstance(queries, str | bytes | os.PathLike) or (
+            isinstance(queries, np.ndarray) and queries.ndim <= 3
+        )
+        sources: Sequence[Source] = [queries] if is_one else queries  # type: ignore[list-item, assignment]
+        plan = self._plan(verify, query_views, verifier, expand)
+        indexed = box is None and (query_views is None or plan.views == (WHOLE,))
+        features = plan.reranker is not None and plan.method.needs_features
+        found: list[list[Hit]] = []
+        for chunk in self._queries.read(sources, plan.views, box, features, indexed):
+            found += self._searcher.find(chunk, k, exact, plan.reranker, plan.correct, expand)
+        return found
+
+    def search_indexed(
+        self,
+        file: int | Path,
+        k: int = 10,
+        exact: bool = False,
+        *,
+        verify: int | None = None,
+        verifier: str = "cells",
+        expand: int = 0,
+    ) -> list[Hit]:
+        """Finds the images that show the same as an indexed one; needs no encoder and no TensorFlow.
+
+        Args:
+          file: the id of an indexed file, or the path of a file with the bytes of one.
+          k: see `search`; so are the others.
+
+        Returns:
+          Hits, best first; the file itself is among them.
+
+        Raises:
+          ConfigError: the index does not hold it, or a setting cannot work.
+        """
+        plan = self._plan(verify, "whole", verifier, expand)
+        query = self._indexed(file, plan.reranker is not None and plan.method.needs_features)
+        [hits] = self._searcher.find([query], k, exact, plan.reranker, plan.correct, expand)
+        return hits
+
+    def explain(
+        self,
+        query: Source,
+        hit: Hit | int,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        verifier: str = "cells",
+        shares: bool = True,
+    ) -> HitExplanation:
+        """Shows why a query matches a file: what agrees, where the one lies in the other, what carried the score.
+
+        Example:
+          >>> [hits] = index.search("query.jpg")
+          >>> explanation = index.explain("query.jpg", hits[0])
+          >>> pathlib.Path("why.png").write_bytes(explanation.to_png())
+
+        Args:
+          query: what was searched for.
+          hit: a hit, or the id of any indexed file.
+          box: as it was searched for.
+          verifier: likewise.
+          shares: whether to split the descriptors' cosine into the shares of cells, for which both are encoded anew.
+
+        Raises:
+          ImageError: the query or the file cannot be read.
+          ConfigError: there is no such file in the index, or a setting cannot work.
+        """
+        from tfvlad.index._explaining import explain_match  # imports Numba, as what follows
+        from tfvlad.index.verification import Verification, read_calibration
+
+        file = hit.id if isinstance(hit, Hit) else hit
+        query_view = hit.query_view if isinstance(hit, Hit) else None
+        plan = self._plan(1, None, verifier, 0)
+        views = plan.views if query_view is None else tuple(dict.fromkeys([WHOLE, View.from_name(query_view)]))
+        indexed = box is None and views == (WHOLE,)
+        [[asked]] = self._queries.read([query], views, box, plan.method.needs_features, indexed)
+        with self._catalog.read() as snapshot:
+            image = snapshot.image_of_file(file)
+            located = list(snapshot.locate_files(np.array([file], np.int64)))
+            if image is None or not located:
+                raise ConfigError(f"the index holds no file with the id {file}")
+            path = self._folders(snapshot).full_path(*located[0][1:])
+            found = Candidate(
+                image,
+                hit.score if isinstance(hit, Hit) else 0.0,
+                view=hit.view if isinstance(hit, Hit) else None,
+                query_view=-1 if query_view is None else views.index(View.from_name(query_view)),
+                path=path,
+            )
+            verification = Verification(1, plan.method, self._extract)
+            [(match, _)] = verification.compare(asked, [found], snapshot, cells=True)
+            calibration = read_calibration(snapshot, plan.method)
+        return explain_match(asked, found, match, calibration, lambda: self.encoder, shares)
+
+    def calibration(self, verifier: str = "cells") -> Calibration:
+        """What numbers of inliers mean in this index; see `calibrate`."""
+        from tfvlad.index.verification import read_calibration  # imports Numba
+
+        with self._catalog.read() as snapshot:
+            return read_calibration(snapshot, self._method(verifier))
+
+    def calibrate(self, verifier: str = "cells") -> Calibration:
+        """Measures what numbers of inliers mean, on pairs of the index's own images, and stores it.
+
+        `sync` does so for ``cells`` whenever the number of images has doubled.
+
+        Args:
+          verifier: see `search`.
+
+        Raises:
+          ConfigError: the index keeps no local features, and the verifier needs them.
+          ArtifactError: something else is writing to the index, or it is damaged.
+        """
+        from tfvlad.index._calibrating import measure_calibration  # imports Numba
+
+        method = self._method(verifier)
+        with self._catalog.sole_writer():
+            with self._catalog.read() as snapshot:
+                if method.needs_features and not snapshot.kept().local_features:
+                    raise ConfigError(f"{self._path} keeps no local features to be calibrated on")
+            return measure_calibration(self._catalog, self._path, method)
 
     def search_descriptors(self, vectors: ArrayLike, k: int = 10, exact: bool = False) -> list[list[Hit]]:
         """Finds the images that are most like each descriptor; needs no encoder.
@@ -283,6 +471,57 @@ class Index:
             raise MismatchError(
                 f"{self._path} was made with the encoder {made_with[:12]}, not {given[:12]}; make a new index for that"
             )
+
+    def _plan(self, verify: int | None, query_views: str | None, verifier: str, expand: int) -> _Plan:
+        """How a search goes on, from what was asked for and what the index keeps."""
+        from tfvlad.index.verification import Verification  # imports Numba
+
+        for name, value in (("verify", verify), ("expand", expand)):
+            if value is not None and operator.index(value) < 0:
+                raise ConfigError(f"{name} must be 0 or more, got {value}")
+        with self._catalog.read() as snapshot:
+            keeps = snapshot.kept().local_features > 0
+        depth = (VERIFIED if keeps else 0) if verify is None else verify
+        views = parse_views((QUERY_VIEWS if keeps else "") if query_views is None else query_views)
+        method = self._method(verifier)
+        reranker = Verification(depth, method, self._extract) if depth else None
+        return _Plan(views, method, reranker, correct=depth > 0 or len(views) > 1)
+
+    def _calibrate_if_due(self) -> None:
+        from tfvlad.index._calibrating import is_due, measure_calibration  # imports Numba
+
+        method = self._method("cells")
+        with self._catalog.read() as snapshot:
+            due = is_due(snapshot, method)
+        if due:
+            measure_calibration(self._catalog, self._path, method)
+
+    def _method(self, verifier: str) -> Method:
+        from tfvlad.index.verification import method  # imports Numba
+
+        with self._methods_lock:
+            if verifier not in self._methods:
+                self._methods[verifier] = method(verifier)
+            return self._methods[verifier]
+
+    def _indexed(self, file: int | Path, features: bool) -> Query:
+        if not isinstance(file, str | os.PathLike):
+            with self._catalog.read() as snapshot:
+                located = list(snapshot.locate_files(np.array([file], np.int64)))
+                path = self._folders(snapshot).full_path(*located[0][1:]) if located else ""
+            return self._queries.indexed(file, features, path)
+        query = self._queries.find(file, features)
+        if query is None:
+            raise ConfigError(f"{os.fsdecode(file)} is not in the index, or has changed since it was indexed")
+        return query
+
+    def _extract(self, paths: Sequence[str]) -> list[LocalFeatures | None]:
+        """The local features of image files; None for one that cannot be used."""
+        described = self.encoder.describe_stream(paths)
+        return [
+            None if isinstance(one, ImageError) else compact(one.features, one.size, limit=LOCAL_FEATURES)
+            for one in described
+        ]
 
     def _folders(self, snapshot: Snapshot) -> Folders:
         return Folders(snapshot.roots(), self._path, snapshot.path)

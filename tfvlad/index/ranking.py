@@ -28,19 +28,30 @@ class Ranking(NamedTuple):
     Attributes:
       scores: (q, m) float32, cosines; -inf where a query has fewer than m images.
       images: (q, m) int64, ids; -1 where a query has fewer than m images.
+      descriptors: (q, m) int64, the descriptor that gave each score; -1 where it is not known.
     """
 
     scores: NDArray[np.float32]
     images: NDArray[np.int64]
+    descriptors: NDArray[np.int64]
 
 
-def best_images(scores: NDArray[np.float32], images: NDArray[np.int64], k: int) -> Ranking:
+# Some vectors, (n, dim) float32 of unit length: the (n,) int64 images that they are of, the vectors, and perhaps the
+# ids of the descriptors that they are.
+_Ids = NDArray[np.int64]
+Vectors = tuple[_Ids, NDArray[np.float32]] | tuple[_Ids, NDArray[np.float32], _Ids]
+
+
+def best_images(
+    scores: NDArray[np.float32], images: NDArray[np.int64], k: int, descriptors: NDArray[np.int64] | None = None
+) -> Ranking:
     """Ranks images by their views' scores: an image's score is the best of its views'.
 
     Args:
       scores: (q, n) float32, of views.
       images: (q, n) int64, the image of each view; -1 stands for none.
       k: the number of images to keep.
+      descriptors: (q, n) int64, the views' descriptors, where they are to be known.
 
     Returns:
       A ranking of min(k, n) columns.
@@ -55,7 +66,13 @@ def best_images(scores: NDArray[np.float32], images: NDArray[np.int64], k: int) 
     images[:, 1:][again] = -1
     scores[images < 0] = -np.inf
     by_score = np.lexsort((images, -scores), axis=1)[:, :k]
-    return Ranking(np.take_along_axis(scores, by_score, axis=1), np.take_along_axis(images, by_score, axis=1))
+    found = np.take_along_axis(images, by_score, axis=1)
+    if descriptors is None:
+        owners = np.full(found.shape, -1, np.int64)
+    else:
+        owners = np.take_along_axis(descriptors, np.take_along_axis(by_image, by_score, axis=1), axis=1)
+        owners[found < 0] = -1
+    return Ranking(np.take_along_axis(scores, by_score, axis=1), found, owners)
 
 
 def block_size(queries: int, dim: int) -> int:
@@ -65,20 +82,21 @@ def block_size(queries: int, dim: int) -> int:
 
 def rank_exactly(
     queries: NDArray[np.float32],
-    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    blocks: Iterable[Vectors],
     k: int,
 ) -> Ranking:
     """Compares every query with every vector, one block of vectors at a time.
 
     Args:
       queries: (q, dim) float32, unit length.
-      blocks: pairs of (n,) int64 images and their (n, dim) float32 vectors, unit length.
+      blocks: the vectors.
       k: the number of images to keep.
 
     Returns:
       A ranking of min(k, number of images) columns.
     """
-    best = Ranking(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
+    nothing = np.empty((len(queries), 0), np.int64)
+    best = Ranking(nothing.astype(np.float32), nothing, nothing)
     # The products are computed in float64 and rounded once, so that equal vectors get equal scores wherever they stand
     # in a block.
     wide = queries.astype(np.float64)
@@ -86,22 +104,32 @@ def rank_exactly(
         together = [best, *pile]
         scores = np.concatenate([ranking.scores for ranking in together], axis=1)
         images = np.concatenate([ranking.images for ranking in together], axis=1)
-        best = best_images(scores, images, k)
+        descriptors = np.concatenate([ranking.descriptors for ranking in together], axis=1)
+        best = best_images(scores, images, k, descriptors)
     found = int(np.count_nonzero(best.images >= 0, axis=1).max(initial=0))
-    return Ranking(best.scores[:, :found], best.images[:, :found])
+    return Ranking(best.scores[:, :found], best.images[:, :found], best.descriptors[:, :found])
 
 
-def _block_bests(
-    queries: NDArray[np.float64], blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], k: int
-) -> Iterator[Ranking]:
-    for images, vectors in blocks:
+def _block_bests(queries: NDArray[np.float64], blocks: Iterable[Vectors], k: int) -> Iterator[Ranking]:
+    for images, vectors, *known in blocks:
+        descriptors = known[0] if known else np.full(len(images), -1, np.int64)
         scores = (queries @ vectors.T.astype(np.float64)).astype(np.float32)  # (q, dim) @ (dim, n) -> (q, n)
         order = np.argsort(images, kind="stable")
         owners, starts = np.unique(images[order], return_index=True)
-        if len(owners) < len(images) or np.any(order[1:] < order[:-1]):
-            scores = np.maximum.reduceat(scores[:, order], starts, axis=1)  # (q, images), by id
+        if len(owners) == len(images):
+            columns = _top_columns(scores[:, order], k)
+            views = order[columns]
+            yield Ranking(np.take_along_axis(scores, views, axis=1), owners[columns], descriptors[views])
+            continue
+        of_views = scores[:, order]
+        scores = np.maximum.reduceat(of_views, starts, axis=1)  # (q, images), by id
+        # The first view of each image that has its score.
+        counts = np.diff(starts, append=len(order))
+        places = np.where(of_views == np.repeat(scores, counts, axis=1), np.arange(len(order)), len(order))
+        firsts = np.minimum.reduceat(places, starts, axis=1)  # (q, images)
         columns = _top_columns(scores, k)
-        yield Ranking(np.take_along_axis(scores, columns, axis=1), owners[columns])
+        views = order[np.take_along_axis(firsts, columns, axis=1)]
+        yield Ranking(np.take_along_axis(scores, columns, axis=1), owners[columns], descriptors[views])
 
 
 def _piles(rankings: Iterable[Ranking], width: int) -> Iterator[list[Ranking]]:
@@ -148,7 +176,7 @@ def unit_rows(vectors: ArrayLike, dim: int) -> NDArray[np.float32]:
 def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int) -> Ranking:
     """Compares queries, (q, dim) of unit length, with every descriptor of a catalog; see `rank_exactly`."""
     blocks = snapshot.blocks(block_size(*queries.shape))
-    return rank_exactly(queries, ((block.images, block.vectors) for block in blocks), k)
+    return rank_exactly(queries, ((block.images, block.vectors, block.descriptors) for block in blocks), k)
 
 
 def search_through_graph(
@@ -172,10 +200,12 @@ def search_through_graph(
     if found is None:
         return search_exactly(snapshot, queries, k)
     scores, descriptors = found
-    ranking = best_images(scores, snapshot.images_of(descriptors), k)
+    ranking = best_images(scores, snapshot.images_of(descriptors), k, descriptors)
     short = ranking.images[:, -1] < 0
     if short.any():
         again = search_through_graph(graph, snapshot, queries[short], k, 2 * ask_for)
-        ranking.scores[short, : again.scores.shape[1]] = again.scores
-        ranking.images[short, : again.images.shape[1]] = again.images
+        width = again.scores.shape[1]
+        ranking.scores[short, :width] = again.scores
+        ranking.images[short, :width] = again.images
+        ranking.descriptors[short, :width] = again.descriptors
     return ranking

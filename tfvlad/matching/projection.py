@@ -70,13 +70,15 @@ class Projection:
         return cls(mean.astype(np.float32), np.ascontiguousarray(rows, np.float32))
 
     @classmethod
-    def random(cls, channels: int, dim: int, seed: int = 0) -> Projection:
-        """A random rotation to fewer dimensions: it nearly keeps cosines (Johnson, Lindenstrauss), and needs no sample.
+    def seeded(cls, channels: int, dim: int = 64, seed: int = 0) -> Projection:
+        """A fixed random rotation to fewer dimensions: it needs no sample, and nearly keeps cosines.
+
+        Johnson and Lindenstrauss 1984: the error of a cosine is of the order of 1 / sqrt(D).
 
         Args:
           channels: C.
           dim: D.
-          seed: with the same one, it is the same projection everywhere and for ever, as stored features need it.
+          seed: with the same one, it is the same projection everywhere.
 
         Raises:
           ConfigError: `dim` is not from 1 to C, or more than is stored.
@@ -84,7 +86,8 @@ class Projection:
         largest = min(channels, MOST_DIMENSIONS)
         if not 1 <= dim <= largest:
             raise ConfigError(f"local features of {channels} channels have 1 to {largest} dimensions, got {dim}")
-        # NumPy has promised never to change the numbers of this generator; those of the newer ones may change.
+        # Stored features meet those of later queries: the numbers must never change, which NumPy promises of no other
+        # generator (NEP 19).
         drawn = np.random.RandomState(seed).standard_normal((channels, dim))
         columns, upper = np.linalg.qr(drawn)
         columns *= np.sign(np.diag(upper))  # the decomposition with a positive diagonal is the only one

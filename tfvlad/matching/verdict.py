@@ -110,8 +110,8 @@ class Calibration:
 
         Args:
           inliers: of the match.
-          shortlist: how many candidates the query was compared with; the more there are, the better is the best that
-            chance gives.
+          shortlist: how many candidates the query was compared with, times the query's views that each was compared
+            with; the more there are, the better is the best that chance gives.
         """
         by_chance = -math.expm1(shortlist * math.log1p(-min(self.chance.beyond(inliers), 1 - 1e-12)))
         return 1 - max(by_chance, self.resemblance.beyond(inliers))
@@ -160,10 +160,10 @@ class Calibration:
 _LARGEST_NUMBER = 1e6
 _COUNTS = range(2**40)  # of inliers; beyond what any calibration asks for
 
-# Between those of VGG16's block4_conv3 at 320 pixels and of SIFT's 1,000 keypoints, on photographs of covers, books,
-# holidays and shelves, and what is wide enough for all of these.
+# Measured on covers of DVDs and books, and widened: with the cells of VGG16's block4_conv3 at 256 to 320 pixels, and
+# with 1,000 SIFT keypoints. Larger images have more cells, and ask for a calibration of their own.
 CELLS_PRIOR = Calibration(chance=Tail(17.0, 0.05, 4.0), resemblance=Tail(13.0, 0.5, 6.0))
-SIFT_PRIOR = Calibration(chance=Tail(5.0, 0.05, 1.5), resemblance=Tail(5.0, 0.2, 2.5))
+SIFT_PRIOR = Calibration(chance=Tail(5.0, 0.05, 2.5), resemblance=Tail(5.0, 0.2, 5.0))
 
 
 def calibrate(

@@ -134,6 +134,10 @@ class RemoteEncoder:
         """
         yield from self._stream(sources, self._descriptions, min(self._batch, _DESCRIBED))
 
+    def encode_cells(self, features: Sequence[Floats]) -> Floats | None:
+        """See `tfvlad.Encoder.encode_cells`; a server does not do that."""
+        return None
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new folder that notes which encoder is served where. Using it needs the URL to be given again."""
         fingerprint, dim, _ = self._served

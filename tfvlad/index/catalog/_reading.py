@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfvlad.errors import ArtifactError
 from tfvlad.images.views import parse_views
@@ -64,6 +65,37 @@ class Snapshot:
         except ValueError as error:
             raise ArtifactError(self.path, f"is damaged: {_one_line(error)}") from None
         return kept
+
+    def format(self) -> int:
+        """The catalog's format at present; another process may have brought it to a newer one since it was opened."""
+        return self._number("SELECT value FROM meta WHERE key = 'format'")
+
+    def hubness_measured(self) -> int:
+        """How many descriptors there were when hubness was measured last; 0 if it never was."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'hubness'").fetchone()
+        try:
+            return int(row[0]) if row else 0
+        except ValueError as error:
+            raise ArtifactError(self.path, f"is damaged: {_one_line(error)}") from None
+
+    def without_hubness(self) -> Ids:
+        """The descriptors whose hubness has not been measured, by id; the catalog must be of the present format."""
+        query = "SELECT id FROM descriptors WHERE id NOT IN (SELECT descriptor FROM hubness) ORDER BY id"
+        return self._column(query)
+
+    def hubness_of(self, descriptors: Ids) -> NDArray[np.float32]:
+        """The hubness of each descriptor, in the shape of `descriptors`; the average where it has not been measured."""
+        if self.format() < 2:
+            return np.zeros(descriptors.shape, np.float32)
+        wanted, places = np.unique(descriptors, return_inverse=True)
+        query = "SELECT descriptor, value FROM hubness WHERE descriptor IN (SELECT value FROM json_each(?))"
+        stored = dict(self._connection.execute(query, (to_json(wanted),)).fetchall())
+        if not all(isinstance(value, float) for value in stored.values()):
+            raise ArtifactError(self.path, "holds a hubness that is no number")
+        values = np.array([stored.get(descriptor, np.nan) for descriptor in wanted.tolist()], np.float32)
+        known = np.isfinite(values)
+        values[~known] = values[known].mean() if known.any() else 0
+        return np.clip(values, -1, 1)[places].reshape(descriptors.shape)
 
     def calibrations(self) -> object:
         """What `Change.put_calibrations` stored, as JSON has it; None if nothing was stored.
@@ -180,6 +212,9 @@ class Snapshot:
             if not isinstance(data, bytes):
                 raise ArtifactError(self.path, f"holds local features that are no bytes, of image {image}")
             yield image, data
+
+    def image_ids(self) -> Ids:
+        return self._column("SELECT id FROM images ORDER BY id")
 
     def images_with_local_features(self) -> Ids:
         """Every image whose local features are kept, by id."""

@@ -1,7 +1,7 @@
 """The catalog's formats: their tables and triggers, and the check that a file has these and no others.
 
-Format 2 is format 1 with the table ``local_features`` and two settings more. A catalog of format 1 is read and written
-as it is, until views or local features are asked for.
+Format 2 is format 1 with the tables ``local_features`` and ``hubness``, and some settings more. A catalog of format 1
+is read and written as it is, until views or local features are asked for.
 
 Files with equal bytes share one image and its descriptors. Were the same descriptor many times in the graph, its copies
 would be linked to each other only, and a search that came among them would find nothing else.
@@ -50,6 +50,7 @@ CREATE TABLE graphs (
 # What a catalog of format 1 lacks.
 ADDED_IN_2 = """
 CREATE TABLE local_features (image INTEGER PRIMARY KEY REFERENCES images ON DELETE CASCADE, data BLOB NOT NULL);
+CREATE TABLE hubness (descriptor INTEGER PRIMARY KEY REFERENCES descriptors ON DELETE CASCADE, value REAL NOT NULL);
 """
 
 SCHEMA = _FORMAT_1 + ADDED_IN_2

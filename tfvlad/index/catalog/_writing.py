@@ -89,7 +89,8 @@ class Change(Snapshot):
         the present one.
         """
         if self._number("SELECT value FROM meta WHERE key = 'format'") < FORMAT:
-            self._connection.execute(ADDED_IN_2)
+            for statement in ADDED_IN_2.strip().splitlines():
+                self._connection.execute(statement)
             self._put_setting("format", FORMAT)
         for name, value in dataclasses.asdict(kept).items():
             self._put_setting(name, value)
@@ -97,6 +98,15 @@ class Change(Snapshot):
         self._connection.execute("DELETE FROM descriptors WHERE view NOT IN (SELECT value FROM json_each(?))", (names,))
         if not kept.local_features:
             self._connection.execute("DELETE FROM local_features")
+
+    def put_hubness(self, values: Mapping[int, float], counted: int) -> None:
+        """Stores the hubness of descriptors, and how many descriptors there were when it was measured.
+
+        Descriptors that are not there any more are left out. The catalog must be of the present format.
+        """
+        query = "INSERT OR REPLACE INTO hubness SELECT id, ? FROM descriptors WHERE id = ?"
+        self._connection.executemany(query, ((value, descriptor) for descriptor, value in values.items()))
+        self._put_setting("hubness", counted)
 
     def put_calibrations(self, value: Mapping[str, object]) -> None:
         """Stores what numbers of inliers mean, as JSON; the catalog must be of the present format."""
