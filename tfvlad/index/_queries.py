@@ -239,6 +239,9 @@ def _turned(
 def _checked(result: Any, picture: _Picture) -> Any:
     if isinstance(result, ImageError):
         raise ImageError(picture.name, result.reason)
+    descriptor = result if isinstance(result, np.ndarray) else result.descriptor
+    if not (np.isfinite(descriptor).all() and descriptor.any()):
+        raise ImageError(picture.name, "its descriptor is all zeros or not finite")
     return result
 
 
