@@ -108,7 +108,7 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SEARCH} --k=1.5", "--k=1.5: not a whole number"),
         (f"{SEARCH} --k 0", "--k=0: 0 is not a positive integer"),
         (f"{SEARCH} --k -2", "--k=-2: -2 is not a positive integer"),
-        (f"{SEARCH} --verify=-1", "--verify=-1: -1 is not in the range [0, 100000]"),
+        (f"{SEARCH} --verify=-1", "--verify=-1: -1 is not an integer in the range [0, 100000]"),
         (f"{SEARCH} --verifier=orb", "--verifier=orb: must be cells or sift"),
         (f"{SEARCH} --query_views=rotations", "--query_views: views must be some of rotations:N, scales:N, regions:N"),
         (f"{SEARCH} --box=1,2,3", "--box must be x,y,w,h: four numbers of pixels"),

@@ -211,7 +211,8 @@ def _count_verdicts(found: Sequence[Sequence[Hit]], truths: Sequence[Truth]) -> 
     for hits, truth in zip(found, truths, strict=True):
         right, junk = set(truth["ok"]), set(truth["junk"])
         counts.update((hit.verdict, hit.id in right) for hit in hits if hit.verdict is not None and hit.id not in junk)
-    return {verdict: (counts[verdict, True], counts[verdict, False]) for verdict in get_args(Verdict)}
+    verdicts = get_args(Verdict) if counts else ()
+    return {verdict: (counts[verdict, True], counts[verdict, False]) for verdict in verdicts}
 
 
 def _search(index: Index, descriptors: npt.NDArray[np.float32], k: int, *, exact: bool) -> list[list[Hit]]:

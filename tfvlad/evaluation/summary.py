@@ -253,7 +253,7 @@ def _verdicts_in_words(evaluation: IndexEvaluation) -> str:
         for verdict, (right, wrong) in evaluation.verdicts.items()
         if right or wrong
     ]
-    return f"Verified hits by verdict: {'; '.join(told)}." if told else "No hit was verified."
+    return f"Verified hits by verdict: {'; '.join(told)}."
 
 
 def _mean_precision(
