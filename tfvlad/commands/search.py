@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._finding import check_verifier, finding
-from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
+from tfvlad.commands._finding import check_verifier, finding, hits_table
+from tfvlad.commands._printing import check_writable, print_json, report_failures, writing
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.listing import image_paths
@@ -58,7 +58,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         if values.format == "json":
             print_json([_as_json(query, of_query) for query, of_query in found])
         else:
-            print("\n\n".join(_as_table(query, of_query) for query, of_query in found))
+            print("\n\n".join(hits_table(query, of_query) for query, of_query in found))
         if values.html:
             _write_page(values.html, index, found, finding(values), part)
     return report_failures(searched.failures)
@@ -124,16 +124,3 @@ def _hit_as_json(hit: tfvlad.Hit) -> dict[str, object]:
             "box": None if hit.box is None else [round(side, 1) for side in hit.box],
         }
     return told
-
-
-def _as_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
-    from tfvlad.evaluation.querying import no_answer
-
-    head, rows = ["rank", "score"], [[str(rank), f"{hit.score:.4f}"] for rank, hit in enumerate(hits, start=1)]
-    if any(hit.verdict is not None for hit in hits):
-        head += ["inliers", "verdict"]
-        for row, hit in zip(rows, hits, strict=True):
-            row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
-    for row, hit in zip(rows, hits, strict=True):
-        row.append(hit.path)
-    return "\n".join(filter(None, [query, no_answer(hits), table([*head, "path"], rows)]))

@@ -33,7 +33,7 @@ class OddQueries(NamedTuple):
     """Two photographs that are unlike those of a drawn data set.
 
     Attributes:
-      turned: the first photograph, lying on its side.
+      turned: one of the photographs, lying on its side.
       stranger: a photograph of a cover that is not in the data set.
     """
 
@@ -80,11 +80,14 @@ def draw_dataset(folder: str | os.PathLike[str], *, covers: int = 60, seed: int 
     return dataset
 
 
-def draw_odd_queries(folder: str | os.PathLike[str], *, covers: int = 60, seed: int = 0) -> OddQueries:
+def draw_odd_queries(
+    folder: str | os.PathLike[str], upright: str | os.PathLike[str], *, covers: int = 60, seed: int = 0
+) -> OddQueries:
     """Draws a query that lies on its side, and one that has no answer.
 
     Args:
-      folder: that of `draw_dataset`, which has drawn there before; ``turned.jpg`` and ``stranger.jpg`` are made in it.
+      folder: where ``turned.jpg`` and ``stranger.jpg`` are made.
+      upright: the photograph that is turned.
       covers: see `draw_dataset`.
       seed: likewise.
 
@@ -92,7 +95,7 @@ def draw_odd_queries(folder: str | os.PathLike[str], *, covers: int = 60, seed: 
       The two files.
     """
     odd = OddQueries(Path(folder, "turned.jpg"), Path(folder, "stranger.jpg"))
-    with Image.open(Path(folder, "photographs", "000.jpg")) as first:
+    with Image.open(upright) as first:
         first.transpose(Image.Transpose.ROTATE_90).save(odd.turned, quality=90)
     other = draw_cover(np.random.default_rng((seed, covers, 0)))
     photograph(other, np.random.default_rng((seed, covers, 1)))[0].save(odd.stranger, quality=90)
