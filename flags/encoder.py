@@ -98,6 +98,14 @@ def define_encoding(values: flags.FlagValues = flags.FLAGS) -> None:
         upper_bound=1.0,
         flag_values=values,
     )
+    flags.DEFINE_float(
+        "shrinkage",
+        _DEFAULT.shrinkage,
+        "How much of the dimensions' mean variance is added to each one's before it is divided by its square root; 0 "
+        "is plain whitening.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "codebook_samples",
         _DEFAULT.codebook_samples,
@@ -187,6 +195,7 @@ def _shared(values: flags.FlagValues) -> dict[str, Any]:
         "resize",
         "intra_norm",
         "power",
+        "shrinkage",
         "codebook_samples",
         "whitening_samples",
         "max_pixels",

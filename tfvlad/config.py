@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -28,7 +29,8 @@ MAX_PIXELS = 100_000_000
 LOCAL_FEATURES = 512  # cells that are kept of an image, at most
 LOCAL_DIMENSIONS = 64  # bytes of each
 QUERY_CELLS = 600  # cells of a query's view that are matched, at most
-QUERY_VIEWS = "whole"
+QUERY_VIEWS = "rotations:8,scales:3"
+QUERY_SCALE = 1.25  # size of a query of several views, in parts of the encoder's `image_size`
 VERIFIED = 50  # images of the shortlist
 
 
@@ -53,6 +55,8 @@ class EncoderConfig:
       power: exponent of the signed power applied before the L2 norm; 1 leaves the values alone.
       dim: dimensions left by PCA-whitening (the paper: 128); None keeps the whole vector, such as the K*C numbers of a
         VLAD, unwhitened.
+      shrinkage: by how much of the mean variance of those dimensions each one's is raised before it is divided by its
+        square root; 0 is plain whitening, as in the paper. It matters where there are few images to fit on.
       codebook_samples: local features that the codebook is fitted on, at most.
       whitening_samples: VLADs that the whitening is fitted on, at most.
       max_pixels: an image file whose header announces more pixels is refused before it is decoded. It does not change
@@ -77,12 +81,14 @@ class EncoderConfig:
     whitening_samples: int = 4096
     max_pixels: int = MAX_PIXELS
     encoding: Encoding = "vlad"
+    shrinkage: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
+        _require(0 <= self.shrinkage < math.inf, "shrinkage", "0 or more", self)
         _require(self.resize in get_args(Resize), "resize", " or ".join(get_args(Resize)), self)
         _require(self.precision in get_args(Precision), "precision", "one of " + ", ".join(get_args(Precision)), self)
         _require(self.encoding in get_args(Encoding), "encoding", "one of " + ", ".join(get_args(Encoding)), self)

@@ -135,7 +135,8 @@ def test_a_right_answer_behind_the_hits_that_are_shown_is_on_the_page(
             ImageEnhance.Brightness(photograph).enhance(0.96 + number / 100).save(folder / f"copy{number}.jpg")
     done(command("index", "--images", folder, "--encoder", encoder, "--index", index))
     rule = truth(tmp_path, **{"000": {"ok": [ranking[1], ranking[2]]}})
-    done(command("evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html))
+    line = ["evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html]
+    done(command(*line, "--verify=0"))
     page = html.read_text(encoding="utf-8")
     assert page.count("the first of 2 right answers at rank 10") == 1
     assert page.count('<li class="hit right missed">') == 1
@@ -159,7 +160,7 @@ def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) 
 def test_the_verified_ranking_stands_beside_the_exact_one(
     command: Command, verifying_index: Path, queries: Path, tmp_path: Path
 ) -> None:
-    line = ["evaluate", "--index", verifying_index, "--queries", queries]
+    line = ["evaluate", "--index", verifying_index, "--queries", queries, "--query_views=whole"]
     measured = document(command(*line, "--format=json"))
     judged = measured["protocols"]["all"]
     assert set(judged) == {"exact", "graph", "loss", "verified"}

@@ -27,14 +27,14 @@ def test_an_encoder_is_fitted_with_the_settings_of_the_flags(
         command(
             "fit", "--encoder", path, "--images", photos, "--backbone", network, "--layer=first",
             "--preprocessing=torch", "--image_size=48", "--resize=fit", "--clusters=3", "--nointra_norm",
-            "--power=0.5", "--dim=5", "--codebook_samples=100", "--whitening_samples=7",
+            "--power=0.5", "--dim=5", "--shrinkage=0.2", "--codebook_samples=100", "--whitening_samples=7",
         )
     )  # fmt: skip
     assert out.startswith(f"{path}: {network} first, 48 px, 3 clusters, 5 dimensions, fitted on 8 images, fingerprint ")
     encoder = tfvlad.Encoder.load(path)
     assert encoder.config == tfvlad.EncoderConfig(
         backbone=network, layer="first", preprocessing="torch", image_size=48, resize="fit", clusters=3,
-        intra_norm=False, power=0.5, dim=5, codebook_samples=100, whitening_samples=7,
+        intra_norm=False, power=0.5, dim=5, shrinkage=0.2, codebook_samples=100, whitening_samples=7,
     )  # fmt: skip
     assert encoder.fingerprint.startswith(fingerprint(out))
     assert [entry.name for entry in path.parent.iterdir()] == ["way.encoder"]

@@ -137,7 +137,8 @@ def test_a_folder_without_write_permission_is_refused_before_the_search(
 
 
 def test_verified_hits_have_a_verdict(command: Command, verifying_index: Path, queries: Path, photos: Path) -> None:
-    (one,) = document(command("search", "--index", verifying_index, "--format=json", queries / "005.jpg"))
+    line = ["search", "--index", verifying_index, queries / "005.jpg", "--query_views=whole"]
+    (one,) = document(command(*line, "--format=json"))
     assert set(one) == {"query", "answered", "hits"}
     assert len(one["hits"]) == 8
     for hit in one["hits"]:
@@ -159,6 +160,7 @@ def test_the_table_has_verdicts_and_says_what_is_not_there(
 ) -> None:
     Image.new("RGB", (96, 72), (10, 60, 90)).save(tmp_path / "plain.png")
     line = ["search", "--index", verifying_index, "--k=2", tmp_path / "plain.png", queries / "000.jpg"]
+    line += ["--query_views=whole"]
     unknown, known = done(command(*line)).removesuffix("\n").split("\n\n")
     query, no_answer, head, *rows = unknown.splitlines()
     assert query == str(tmp_path / "plain.png")

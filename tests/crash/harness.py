@@ -2,9 +2,9 @@
 
     python tests/crash/harness.py --kills 100 --seed 0
 
-After each kill: SQLite finds the catalog sound; everything that was committed is there; the encodings lost are those
-of one batch and what was read ahead; the next run encodes nothing that was committed, ends in the state of an
-undisturbed run, finds the same by both searches, and leaves no temporary behind.
+After each kill: SQLite finds the catalog sound; everything that was committed is there, descriptors and local features
+together; the encodings lost are those of one batch and what was read ahead; the next run encodes nothing that was
+committed, ends in the state of an undisturbed run, finds the same by both searches, and leaves no temporary behind.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(place: Path, kills: int, seed: int) -> list[Kill]:
     survived: list[Kill] = []
     while len(survived) < kills:
         # Of a synchronisation there is more to kill than of the two savings.
-        scenario = generator.choice(["create", "sync", "sync", "graph", "encoder"])
+        scenario = generator.choice(["create", "sync", "complete", "graph", "encoder"])
         steps, seconds, state = undisturbed[scenario]
         kind = generator.choice(sorted(set(steps)))
         at_step = generator.choice([n for n, step in enumerate(steps, 1) if step == kind])
@@ -143,7 +143,8 @@ def _check_catalog(target: Path, committed: list[str], story: str) -> set[str]:
             [(verdict,)] = connection.execute("PRAGMA integrity_check").fetchall()
             paths = {os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM files")}
             paths |= {os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM failures")}
-            digests = {bytes(sha256).hex() for (sha256,) in connection.execute("SELECT sha256 FROM images")}
+            kept = "SELECT sha256 FROM images JOIN local_features ON image = id"
+            digests = {bytes(sha256).hex() for (sha256,) in connection.execute(kept)}
         connection.close()
     finally:
         shutil.rmtree(copy)
@@ -172,7 +173,7 @@ def _state(place: Path, scenario: str, target: Path) -> Any:
 
     def look() -> None:
         with Index.open(target, FakeEncoder()) as index, index._catalog.read() as snapshot:  # type: ignore[arg-type]
-            files = {path: _vectors(snapshot, path).hex() for _, _, path in snapshot.files_page(0, 10_000)}
+            files = {path: _kept(snapshot, path).hex() for _, _, path in snapshot.files_page(0, 10_000)}
             queries = [FakeEncoder().describe(f"content {i}".encode()) for i in range(_QUERIES)]
             hits = [[(hit.path, hit.score) for hit in row] for row in index.search_descriptors(queries, 10, exact=True)]
             with index._graphs.current() as (graph, current):
@@ -189,11 +190,14 @@ def _state(place: Path, scenario: str, target: Path) -> Any:
     return hidden, state
 
 
-def _vectors(snapshot: Snapshot, path: str) -> bytes:
+def _kept(snapshot: Snapshot, path: str) -> bytes:
+    """The descriptors and the local features of what a file shows."""
     row = snapshot.find_file(1, path)
+    image = snapshot.image_of_content(row.sha256) if row else None
     assert row is not None
+    assert image is not None
     views = snapshot.views_of_content(row.sha256)
-    return b"".join(vector for _, vector in views)
+    return b"".join([*(vector for _, vector in views), *dict(snapshot.local_features_of(np.array([image]))).values()])
 
 
 def _clear(target: Path, *files: Path) -> None:

@@ -24,6 +24,7 @@ from tfvlad.index import _sync
 from tfvlad.index.index import Index
 
 FILES = 300
+CELLS = 20  # whose local features are kept, where they are added
 _ENCODING_SECONDS = 0.0005
 
 
@@ -48,6 +49,8 @@ def append(log: Path, line: str) -> None:
 def prepare(place: Path) -> None:
     """Makes ``photos``, an index ``before`` of an earlier state of it, and two encoders ``old`` and ``new``.
 
+    The index ``plain`` is of the same earlier state, and keeps no local features.
+
     Of 300 files, 200 are indexed; then 100 come, 40 go, 20 change, 20 move; some are copies, some no images.
     """
     sys.modules["tfvlad.encoding.encoder"] = SimpleNamespace(Encoder=FakeEncoder)  # type: ignore[assignment]
@@ -56,6 +59,8 @@ def prepare(place: Path) -> None:
     for i in range(200):
         _write(photos, i, f"content {i - i % 10 if i % 10 == 1 else i}" if i % 25 else f"bad {i}")
     with Index.create(place / "before", FakeEncoder()) as index:
+        index.sync(photos, encoder=FakeEncoder())
+    with Index.create(place / "plain", FakeEncoder(), local_features=0) as index:
         index.sync(photos, encoder=FakeEncoder())
     for i in range(40):
         (photos / f"{i:03}.jpg").unlink()
@@ -76,7 +81,7 @@ def prepare(place: Path) -> None:
 
 def start(scenario: str, place: Path, target: Path) -> None:
     """Lays out what the scenario finds."""
-    source = {"sync": "before", "graph": "unsaved", "encoder": "old"}.get(scenario)
+    source = {"sync": "before", "complete": "plain", "graph": "unsaved", "encoder": "old"}.get(scenario)
     if source is not None:
         shutil.copytree(place / source, target)
 
@@ -117,6 +122,12 @@ def _synchronise(place: Path, target: Path, log: Path) -> None:
         index.sync(place / "photos")
 
 
+def _complete(place: Path, target: Path, log: Path) -> None:
+    """Brings an index up to date, and adds local features to what is in it."""
+    with Index.open(target, LoggingEncoder(log)) as index:  # type: ignore[arg-type]
+        index.sync(place / "photos", local_features=CELLS)
+
+
 def _save_graph(place: Path, target: Path, log: Path) -> None:
     with Index.open(target, LoggingEncoder(log)) as index, index._catalog.sole_writer():  # type: ignore[arg-type]
         index._graphs.save()
@@ -129,6 +140,7 @@ def _replace_encoder(place: Path, target: Path, log: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path, Path, Path], None]] = {
     "create": _synchronise,
     "sync": _synchronise,
+    "complete": _complete,
     "graph": _save_graph,
     "encoder": _replace_encoder,
 }

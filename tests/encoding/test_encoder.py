@@ -136,6 +136,27 @@ def test_without_whitening_the_whole_vlad_is_the_descriptor(folder: Path, config
     np.testing.assert_allclose(np.linalg.norm(whole.encode(folder / "00.jpg")), 1, atol=1e-6)
 
 
+def test_shrinkage_is_fitted_kept_and_absent_from_older_folders(
+    folder: Path, config: tfvlad.EncoderConfig, encoder: tfvlad.Encoder, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    assert encoder.whitening is not None
+    plain = tfvlad.Encoder.fit(folder, dataclasses.replace(config, shrinkage=0.0), seed=0)
+    assert plain.whitening is not None
+    raised = plain.whitening.variances + 0.3 * plain.whitening.variances.mean()
+    np.testing.assert_allclose(encoder.whitening.variances, raised, rtol=1e-5)
+    for fitted, format_ in ((encoder, 3), (plain, 1)):
+        fitted.save(tmp_path / "e")
+        stored = json.loads((tmp_path / "e" / "encoder.json").read_text())
+        assert (stored["format"], "shrinkage" in stored["config"]) == (format_, format_ == 3)
+        loaded = tfvlad.Encoder.load(tmp_path / "e")
+        assert (loaded.config, loaded.fingerprint) == (fitted.config, fitted.fingerprint)
+    rewrite(tmp_path / "e", config={**stored["config"], "shrinkage": 0.3})
+    with pytest.raises(ArtifactError, match="damaged: config: format 1 has no shrinkage"):
+        tfvlad.Encoder.load(tmp_path / "e")
+
+
 def test_too_few_images_are_refused_before_the_work(folder: Path, config: tfvlad.EncoderConfig) -> None:
     paths = sorted(folder.iterdir())[:5]
     with pytest.raises(ConfigError, match=r"dim=6 is too large: 5 images .* give 4 at most"):
@@ -218,7 +239,7 @@ def test_newer_formats_and_what_is_no_encoder_are_refused(saved: Path, tmp_path:
     with pytest.raises(ArtifactError, match=r"nowhere: not an encoder folder"):
         tfvlad.Encoder.load(tmp_path / "nowhere")
     rewrite(saved, format=99)
-    with pytest.raises(ArtifactError, match=r"e: format 99 is newer than this tfvlad reads \(2\)"):
+    with pytest.raises(ArtifactError, match=r"e: format 99 is newer than this tfvlad reads \(3\)"):
         tfvlad.Encoder.load(saved)
     (saved / "encoder.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"encoder.json: damaged"):

@@ -146,7 +146,7 @@ def test_variances_that_cannot_be(encoder: Path) -> None:
     [
         ("[" * 100_000, "damaged"),
         ('{"format": ' + "1" * 5000 + "}", "damaged"),
-        ('{"format": 3}', "format 3 is newer than this tfvlad reads (2); update tfvlad"),
+        ('{"format": 4}', "format 4 is newer than this tfvlad reads (3); update tfvlad"),
         ('{"format": true}', "it has no format number"),
         ('{"format": 1}', "fingerprint is missing"),
         ("\x00", "damaged"),
@@ -174,6 +174,8 @@ def test_a_description_of_a_gigabyte_is_not_read(encoder: Path) -> None:
         ({"power": "1"}, "damaged: config"),
         ({"intra_norm": 1}, "intra_norm cannot be 1"),
         ({"nonsense": 1}, "damaged: config"),
+        ({"shrinkage": -1}, "shrinkage must be 0 or more"),
+        ({"shrinkage": "1"}, "damaged: config"),
     ],
 )
 def test_a_crafted_configuration(encoder: Path, change: dict[str, Any], reason: str) -> None:

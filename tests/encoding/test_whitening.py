@@ -93,6 +93,17 @@ def test_folding_is_the_textbook_formula(vlads: np.ndarray) -> None:
     assert list(whitening.variances) == sorted(whitening.variances, reverse=True)
 
 
+def test_shrinkage_raises_variances_by_a_share_of_their_mean(vlads: np.ndarray) -> None:
+    plain = fit_whitening(vlads, 5, seed=0)
+    by_hand = Whitening(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.array([3, 1], np.float32))
+    assert by_hand.shrunk(0.5).variances.tolist() == [4, 2]  # the mean is 2
+    assert plain.shrunk(0).variances.tolist() == plain.variances.tolist()
+    projection, offset = plain.shrunk(0.3).folded()
+    variances = np.var((vlads - vlads.mean(axis=0)) @ plain.components.T, axis=0, ddof=1)
+    textbook = (vlads - vlads.mean(axis=0)) @ plain.components.T / np.sqrt(variances + 0.3 * variances.mean())
+    np.testing.assert_allclose(vlads @ projection - offset, textbook, atol=1e-3)
+
+
 def test_a_seed_makes_it_reproducible(randomised: None) -> None:
     vlads = drawn(200, 300)
     one, same, other = (fit_whitening(vlads, 8, seed) for seed in (3, 3, 4))

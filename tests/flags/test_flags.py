@@ -18,8 +18,8 @@ from tfvlad_flags import encoder, evaluation, index, paths, search
 FLAGS = {
     "fit": {
         "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
-        "encoding", "clusters", "intra_norm", "power", "dim", "codebook_samples", "whitening_samples", "max_pixels",
-        "seed",
+        "encoding", "clusters", "intra_norm", "power", "dim", "shrinkage", "codebook_samples", "whitening_samples",
+        "max_pixels", "seed",
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
@@ -40,7 +40,8 @@ FLAGS = {
     "sweep": {
         "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
         "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",
-        "intra_norm", "power", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output", "format",
+        "intra_norm", "power", "shrinkage", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output",
+        "format",
     },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
@@ -97,6 +98,7 @@ configs = st.builds(
     whitening_samples=st.integers(2, 10**6),
     max_pixels=st.integers(1, 10**12),
     encoding=st.sampled_from(["vlad", "mean", "max", "gem", "fc"]),
+    shrinkage=st.floats(0, 100),
 )
 
 

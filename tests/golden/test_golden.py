@@ -80,8 +80,8 @@ def test_its_failures_are_told(golden: Path) -> None:
 def test_the_next_format_is_refused_by_name(golden: Path) -> None:
     description = golden / "index" / "encoder" / "encoder.json"
     stored = json.loads(description.read_text())
-    description.write_text(json.dumps({**stored, "format": 3}))
-    with pytest.raises(ArtifactError, match=r"encoder: format 3 is newer than this tfvlad reads \(2\)"):
+    description.write_text(json.dumps({**stored, "format": 4}))
+    with pytest.raises(ArtifactError, match=r"encoder: format 4 is newer than this tfvlad reads \(3\)"):
         tfvlad.Encoder.load(golden / "index" / "encoder")
 
 

@@ -6,14 +6,16 @@ import concurrent.futures
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.encoding.interface import Description
+from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError
+from tfvlad.images.views import WHOLE, View
 
 LOOK_AHEAD = 3
 
@@ -25,6 +27,7 @@ class FakeEncoder:
 
     Attributes:
       encoded: the contents that were encoded, in order.
+      views: the names of the views that each call of `describe_views` asked for.
       interrupt_after: descriptors after which the stream is interrupted as by Ctrl-C.
     """
 
@@ -32,6 +35,7 @@ class FakeEncoder:
         self.dim = dim
         self.fingerprint = fingerprint
         self.encoded: list[bytes] = []
+        self.views: list[tuple[str, ...]] = []
         self.interrupt_after = interrupt_after
         self.image_size, self.max_pixels = 64, 1 << 20
 
@@ -81,8 +85,21 @@ class FakeEncoder:
             content = contents.popleft()
             yield result if isinstance(result, ImageError) else Description(result, self.features(content), (64, 48))
 
-    def encode_cells(self, features: object) -> None:
-        """See `tfvlad.Encoder.encode_cells`."""
+    def describe_views(
+        self, sources: Iterable[bytes], views: Sequence[View], scale: float = 1.0
+    ) -> Iterator[ViewsDescription | ImageError]:
+        """Each view but the whole picture has the descriptor of the content with the view's name behind it."""
+        wholes, pass_of = turned_wholes(views)
+        self.views.append(tuple(view.name for view in views))
+        for source in sources:
+            found = next(iter(self.describe_stream([source])))
+            if isinstance(found, ImageError):
+                yield found
+                continue
+            content = bytes(source)
+            rows = [self.describe(content if view == WHOLE else content + view.name.encode()) for view in views]
+            passes = tuple(PassFeatures(view, found.features, view.to_picture(found.size)) for view in wholes)
+            yield ViewsDescription(tuple(views), np.stack(rows), passes, tuple(pass_of), found.size)
 
     def features(self, content: bytes) -> NDArray[np.float32]:
         """Returns the (12, 12, 16) float32 local features of a file with this content."""

@@ -12,7 +12,7 @@ from helpers.fake_encoder import FakeEncoder
 from helpers.syncing import counts, run, write
 
 from tfvlad.index import Index
-from tfvlad.index._compact import compact
+from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index.catalog import Catalog, Kept
 from tfvlad.matching.local_features import LocalFeatures
 
@@ -28,7 +28,7 @@ def kept(catalog: Catalog) -> dict[str, LocalFeatures]:
 
 
 def expected(content: str, limit: int) -> LocalFeatures:
-    return compact(FakeEncoder().features(content.encode()), (64, 48), limit=limit)
+    return compact(FakeEncoder().features(content.encode()), (64, 48), UPRIGHT, limit)
 
 
 def as_format_1(catalog: Catalog) -> None:

@@ -12,6 +12,7 @@ from helpers.syncing import contents, counts, described, fail_to_open, run, writ
 
 from tfvlad.errors import ConfigError, Failure
 from tfvlad.images import listing
+from tfvlad.index import _scan
 from tfvlad.index.catalog import Catalog
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 import tfvlad
 from tfvlad.errors import ConfigError, ImageError, MismatchError, ServingError
+from tfvlad.images.views import View
 from tfvlad.serving import load_encoder
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
@@ -92,6 +93,24 @@ def test_it_gives_local_features_as_the_encoder_does(
         np.testing.assert_allclose(one.descriptor, other.descriptor, atol=1e-5)
         np.testing.assert_allclose(one.features, other.features, atol=1e-5)
     assert model.asked[1:] == [("local_features", 4), ("local_features", 3)]
+
+
+def test_views_are_rendered_and_sent(url: str, encoder: tfvlad.Encoder, photos: Path) -> None:
+    sources = [b"no picture", *sorted(photos.iterdir())[:3], b"none", np.zeros((30, 40, 3), np.uint8), b""]
+    views = [View(90), View(45, (0.25, 0, 1, 1)), View()]
+    found = list(RemoteEncoder(url).describe_views(iter(sources), views))
+    assert [isinstance(result, ImageError) for result in found] == [True, False, False, False, True, False, True]
+    for result, source in zip(found, sources, strict=True):
+        if isinstance(result, ImageError):
+            continue
+        assert (result.views, result.pass_of) == (tuple(views), (0, 1, 2))
+        assert [its.view for its in result.passes] == [View(90), View(45), View()]
+        (whole,) = encoder.describe_stream([source])
+        assert not isinstance(whole, ImageError)
+        assert result.size == whole.size
+        np.testing.assert_allclose(result.descriptors[2], whole.descriptor, atol=1e-5)
+        np.testing.assert_allclose(result.passes[2].features, whole.features, atol=1e-5)
+    assert list(RemoteEncoder(url).describe_views([], views)) == []
 
 
 def test_a_server_of_an_earlier_release_is_asked_twice(

@@ -14,6 +14,7 @@ import reference
 from PIL import Image
 
 import tfvlad
+from tfvlad.errors import Failure
 from tfvlad.evaluation.datasets import Dataset, Query
 from tfvlad.evaluation.metrics import evaluate
 from tfvlad.images.loading import image_loader
@@ -145,8 +146,8 @@ def test_a_query_may_be_a_part_of_its_image_and_files_that_are_none_are_told(
     fit_on = [*(image.path for image in dataset.database), str(broken)]
     study, failures = sweep(own, tmp_path / "out", Grid(("first",), (64,), (4,), (0,)), config, fit_on)
     assert failures == [
-        (queries[1].path, "the box 900,0 to 999,72 is not inside its 96 x 72 pixels"),
-        (str(broken), "not a JPEG, PNG, GIF, BMP or WebP image"),
+        Failure(queries[1].path, "the box 900,0 to 999,72 is not inside its 96 x 72 pixels"),
+        Failure(str(broken), "not a JPEG, PNG, GIF, BMP or WebP image"),
     ]
     assert study.fit_on == 12
     (cell,) = study.cells

@@ -14,13 +14,13 @@ from tfvlad.sweep import _judging
 from tfvlad.sweep._plan import Roles
 
 
-def judged(rows: np.ndarray, dims: list[int]) -> dict[int, Any]:
+def judged(rows: np.ndarray, dims: list[int], shrinkage: float = 0.0) -> dict[int, Any]:
     places = np.arange(len(rows))
     images = [DatabaseImage(str(place), str(place), place) for place in places]
     truths = [{"ok": [place], "junk": []} for place in places]
     dataset = Dataset([Query(str(Path(image.path))) for image in images], {"all": truths}, images)
     empty = lambda shape: np.empty(shape, np.float32)  # noqa: E731
-    found = _judging.judge_dims(rows, Roles(places, places, places), dataset, dims, 0, empty)
+    found = _judging.judge_dims(rows, Roles(places, places, places), dataset, dims, 0, empty, shrinkage)
     return {dim: (each if isinstance(each, str) else each.top.tolist()) for dim, each in found}
 
 
@@ -41,6 +41,19 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(_judging, "fit_whitening", fit)
     return dims
+
+
+def test_shrunk_dimensions_are_those_of_a_whitening_of_their_own(rows: np.ndarray) -> None:
+    places = np.arange(len(rows))
+    together = judged(rows, [4, 8, 16], shrinkage=0.7)
+    assert together != judged(rows, [4, 8, 16])
+    for dim in (4, 8, 16):
+        projection, offset = whitening.fit_whitening(rows, dim, 0).shrunk(0.7).folded()
+        white = rows @ projection - offset
+        white /= np.linalg.norm(white, axis=1, keepdims=True)
+        expected = np.argsort(-(white @ white.T), axis=1, kind="stable")
+        found = np.array(together[dim])
+        assert (found == places[expected[:, : found.shape[1]]]).mean() > 0.99  # ties are broken by rounding
 
 
 def test_an_exact_whitening_is_fitted_once(rows: np.ndarray, fitted: list[int]) -> None:

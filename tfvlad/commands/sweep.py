@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfvlad.commands._printing import report_failures, table, writing
-from tfvlad.errors import Failure
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results
@@ -72,7 +71,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         print(json.dumps(as_json(study, failures), indent=2))
     else:
         _show(study, values.output)
-    return report_failures([Failure(*failure) for failure in failures])
+    return report_failures(failures)
 
 
 def _tell(needs: Needs, folder: str) -> None:

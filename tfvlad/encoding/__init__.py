@@ -6,6 +6,7 @@ folder.
 - `encoder` holds `Encoder`, which ties the parts together; `files` is its folder.
 - `features` runs a network over a stream of images, and keeps what several of its layers give in one pass.
 - `aggregation` makes one vector per image of a layer's activations: VLAD, mean, max, GeM, fully connected features.
+- `views` is what an encoder gives for several views of a picture.
 - `codebook` and `whitening` are what is fitted.
 - `keras_layers` is the same mathematics as Keras layers, for GPUs and for exported models.
 - `interface` says what an index needs of any encoder, and loads one without importing TensorFlow before that.

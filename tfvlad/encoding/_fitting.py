@@ -96,7 +96,7 @@ class Fitting:
         for batch in self._batches(chosen[others], "Whitening"):
             vectors[others[batch.positions]] = aggregation.vectors(batch.values[AGGREGATED])
         self._require_one_of(chosen)
-        return fit_whitening(vectors[self._usable[chosen]], dim, self._seed)
+        return fit_whitening(vectors[self._usable[chosen]], dim, self._seed).shrunk(self._config.shrinkage)
 
     def _require_one_of(self, chosen: npt.NDArray[np.intp]) -> None:
         if not self._usable[chosen].any():

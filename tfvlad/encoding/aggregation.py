@@ -51,6 +51,12 @@ class Aggregation(Protocol):
     def tail(self) -> keras.layers.Layer | None:
         """The rest as a Keras layer; None where the head leaves nothing to do."""
 
+    def cell_head(self) -> keras.layers.Layer:
+        """A head that keeps cells apart: (B, h, w, C) activations -> what `vectors_of_cells` takes, for each cell."""
+
+    def vectors_of_cells(self, images: Sequence[Floats]) -> Floats:
+        """Some cells of each of B images, (N, C) float32 of the `cell_head`, N >= 1 -> (B, D) float32, unit length."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VLADAggregation:
@@ -84,6 +90,12 @@ class VLADAggregation:
     def tail(self) -> keras.layers.Layer:
         return VLAD(self.clusters, self.intra_norm, self.power, centroids=self.codebook, name="vlad")
 
+    def cell_head(self) -> keras.layers.Layer:
+        return self.head()
+
+    def vectors_of_cells(self, images: Sequence[Floats]) -> Floats:
+        return self.vectors(images)
+
 
 @dataclasses.dataclass(frozen=True)
 class PoolingAggregation:
@@ -110,6 +122,13 @@ class PoolingAggregation:
 
     def tail(self) -> None:
         return None
+
+    def cell_head(self) -> keras.layers.Layer:
+        return keras.layers.Identity(dtype="float32", name="activations")
+
+    def vectors_of_cells(self, images: Sequence[Floats]) -> Floats:
+        pooling = Pooling(self.kind)
+        return np.concatenate([np.asarray(pooling(cells[np.newaxis, np.newaxis])) for cells in images])  # as one row
 
 
 def aggregation_of(config: EncoderConfig, codebook: Floats | None = None) -> Aggregation:

@@ -7,8 +7,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import keras
@@ -18,20 +19,22 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
-from tfvlad.encoding._description import Description
-from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine, whitening_function
+from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
 from tfvlad.encoding._fitting import Fitting, OnError
+from tfvlad.encoding._view_engine import ViewEngine
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
 from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
+from tfvlad.encoding.views import Description, ViewsDescription
 from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
 from tfvlad.images.crops import upright_size
 from tfvlad.images.listing import image_paths
 from tfvlad.images.loading import Source, as_sources, image_loader
+from tfvlad.images.views import View
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
 from tfvlad.networks.named import comes_by_name
 
@@ -186,25 +189,43 @@ class Encoder:
                     height, width = row[1].shape[:2]
                     yield Description(*row, size if all(size) else (width, height))
 
-    def encode_cells(self, features: Sequence[Floats]) -> Floats | None:
-        """Makes descriptors of local features, such as those of a part of an image.
+    def describe_views(
+        self, sources: Iterable[Source], views: Sequence[View], scale: float = 1.0
+    ) -> Generator[ViewsDescription | ImageError]:
+        """Encodes views of images as they come: one forward pass for each turn that they have.
+
+        A view that is a part of the picture is the part's cells in the map of the whole picture, so that parts cost no
+        forward pass. Fully connected features have no such map: each view is rendered.
+
+        Example:
+          >>> views = parse_views("rotations:8,scales:3")
+          >>> (description,) = encoder.describe_views(["query.jpg"], views, scale=1.25)
+          >>> description.descriptors.shape, len(description.passes)
+          ((24, 64), 8)
 
         Args:
-          features: for each descriptor, (N, C) float32, unit length per cell, N at least 1.
+          sources: see `encode`.
+          views: the views; see `tfvlad.images.views.parse_views`.
+          scale: the size of the picture that is encoded, in parts of `image_size`; ignored where the network takes
+            images of one size only. At 1, the whole picture gets the descriptor that `encode` gives it.
 
-        Returns:
-          (n, dim) float32, unit length; None where the encoding is not made of local features, as VLAD is.
+        Yields:
+          For each image, in order, what was found of it or what is wrong with it.
+
+        Raises:
+          ConfigError: there are no views, or the scale is not a positive number.
         """
-        if self.codebook is None:
-            return None
-        if not features:
-            return np.zeros((0, self.dim), np.float32)
-        vectors = self.aggregation.vectors([np.ascontiguousarray(cells) for cells in features])
-        return self._whiten(vectors) if self._whiten else vectors
+        if not views or not 0 < scale < math.inf:
+            raise ConfigError(f"views must be at least one and scale above 0, got {len(views)} and {scale}")
+        return self._view_engine.stream(sources, views, scale)
 
     @functools.cached_property
-    def _whiten(self) -> Callable[[Floats], Floats] | None:
-        return whitening_function(self.whitening) if self.whitening else None
+    def _view_engine(self) -> ViewEngine:
+        extractor = self.extractor
+        if not isinstance(extractor.heads[AGGREGATED].layer, LocalFeatures):
+            extractor = _extractor(self.config, self.backbone, Head(0, self.aggregation.cell_head()))
+        by_parts = self.config.encoding != "fc"
+        return ViewEngine(extractor, self.aggregation, self.whitening, self.max_pixels, by_parts)
 
     def local_features(self, source: Source) -> Floats:
         """The map of one image: (h, w, C) float32, unit length per cell.
@@ -288,7 +309,7 @@ class Encoder:
 
 
 def _measured(sources: Iterable[Source], sizes: collections.deque[tuple[int, int]]) -> Iterator[Source]:
-    """Passes images on, and notes the size of each; 0 x 0 where the header does not tell."""
+    """Passes images on, and notes the size of each; what cannot be measured cannot be decoded, and has size 0 x 0."""
     for source in sources:
         try:
             sizes.append(upright_size(source))

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import ImageBatch, Rejected, batches
-from tfvlad.images.loading import ImageLoader, Source, source_name
+from tfvlad.images.loading import ImageLoader, Source
+from tfvlad.images.renditions import Rendition, input_name
 
 Floats = npt.NDArray[np.float32]
 Tensor = Any
@@ -95,18 +96,26 @@ class FeatureExtractor(Generic[Key]):
         self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
         self._gives_all: dict[tuple[int, int], bool] = {}
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[list[FeatureBatch[Key] | Rejected]]:
+    def stream(
+        self, sources: Iterable[Source | Rendition], scale: float = 1.0
+    ) -> Iterator[list[FeatureBatch[Key] | Rejected]]:
         """Runs the network over images, a window of a few batches at a time; see `tfvlad.images.batching.batches`.
+
+        Args:
+          sources: images.
+          scale: about how large their sides are, in parts of `image_size`; batches of larger ones are smaller.
 
         Yields:
           For each window, in order: batches of images of one size, and (position, error) for each that gives nothing.
         """
-        for window in self.batches(sources):
+        for window in self.batches(sources, scale):
             yield [step for batch in window for step in self.extracted(batch)]
 
-    def batches(self, sources: Iterable[Source]) -> Iterator[list[ImageBatch | Rejected]]:
+    def batches(
+        self, sources: Iterable[Source | Rendition], scale: float = 1.0
+    ) -> Iterator[list[ImageBatch | Rejected]]:
         """The prepared images, window by window, that `extracted` takes."""
-        return batches(sources, self._load, self.batch)
+        return batches(sources, self._load, max(1, int(self.batch / max(scale, 1.0) ** 2)), input_name)
 
     def extracted(self, batch: ImageBatch | Rejected) -> Iterator[FeatureBatch[Key] | Rejected]:
         """Runs the network over one batch; an image that was rejected before stays so."""
@@ -130,14 +139,14 @@ class FeatureExtractor(Generic[Key]):
         """The one concrete function: TensorFlow advises against calling many functions that it had to trace."""
         return self.extract.get_concrete_function()
 
-    def _load(self, source: Source) -> Tensor:
-        image = self.loader.load(source)
+    def _load(self, source: Source | Rendition) -> Tensor:
+        image = source.load(self.loader) if isinstance(source, Rendition) else self.loader.load(source)
         height, width, _ = image.shape
         if (height, width) not in self._gives_all:  # asking Keras takes longer than decoding
             self._gives_all[height, width] = output_shapes(self.model, height, width) is not None
         if not self._gives_all[height, width]:
             layers = "this layer" if len(self.model.outputs) == 1 else "these layers"
-            raise ImageError(source_name(source), f"{width}x{height} pixels are too few for {layers}")
+            raise ImageError(input_name(source), f"{width}x{height} pixels are too few for {layers}")
         return image
 
 

@@ -24,7 +24,9 @@ from tfvlad.version import __version__
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 2  # the newest that is read; 1 is a VLAD encoder, which is still written as such, 2 has another encoding
+# The newest format that is read. 1 is a VLAD encoder, 2 has another encoding, 3 also says by how much the variances of
+# its whitening were raised. What the earlier formats can say is still written in them.
+FORMAT = 3
 
 _DESCRIPTION, _CODEBOOK, _WHITENING, _BACKBONE = "encoder.json", "codebook.npz", "whitening.npz", "backbone.keras"
 _TENSOR_FILES = (_CODEBOOK, _WHITENING, _BACKBONE)
@@ -79,6 +81,8 @@ def write_encoder(
     settings = dataclasses.asdict(config)
     if config.encoding == "vlad":
         del settings["encoding"]  # which format 1 has no word for
+    if not config.shrinkage:
+        del settings["shrinkage"]  # nor has format 2
     with atomic_folder(path) as folder:
         if codebook is not None:
             np.savez(os.path.join(folder, _CODEBOOK), centroids=codebook)
@@ -87,7 +91,7 @@ def write_encoder(
         if network is not None:
             network.save(os.path.join(folder, _BACKBONE))
         description = {
-            "format": 1 if config.encoding == "vlad" else 2,
+            "format": 3 if config.shrinkage else 1 if config.encoding == "vlad" else 2,
             "fingerprint": fingerprint,
             "config": settings,
             "versions": {"tfvlad": __version__, **{package: version(package) for package in _PACKAGES}},
@@ -188,11 +192,13 @@ def _read_description(folder: str) -> dict[str, Any]:
 
 def _read_config(path: str, stored: dict[str, Any], format_: int) -> EncoderConfig:
     try:
-        config = EncoderConfig(**stored)
+        config = EncoderConfig(**{"shrinkage": 0.0, **stored})
     except (ConfigError, TypeError) as error:
         raise ArtifactError(path, f"damaged: config: {error}") from None
     if format_ == 1 and config.encoding != "vlad":
         raise ArtifactError(path, f"damaged: config: format 1 has no encoding {config.encoding!r}")
+    if format_ < 3 and config.shrinkage:
+        raise ArtifactError(path, f"damaged: config: format {format_} has no shrinkage")
     wrong = [name for name, kinds in _KINDS.items() if not isinstance(getattr(config, name), kinds)]
     if wrong:
         raise ArtifactError(path, f"damaged: config: {wrong[0]} cannot be {getattr(config, wrong[0])!r:.100}")

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.encoding._description import Description
+from tfvlad.encoding.views import Description, ViewsDescription
 from tfvlad.errors import ConfigError, ImageError
+from tfvlad.images.views import View
 
-__all__ = ["REMOTE", "AnyEncoder", "Description", "load_folder"]
+__all__ = ["REMOTE", "AnyEncoder", "Description", "ViewsDescription", "load_folder"]
 
 REMOTE = "remote.json"  # in the folder of an encoder that is served elsewhere
 
@@ -38,7 +39,9 @@ class AnyEncoder(Protocol):
 
     def describe_stream(self, sources: Iterable[Any]) -> Generator[Description | ImageError]: ...
 
-    def encode_cells(self, features: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32] | None: ...
+    def describe_views(
+        self, sources: Iterable[Any], views: Sequence[View], scale: float = 1.0
+    ) -> Generator[ViewsDescription | ImageError]: ...
 
     def save(self, path: str | os.PathLike[str]) -> None: ...
 

@@ -9,6 +9,7 @@ TensorFlow graph code, so that an export holds it as well.
 - `batching` groups prepared images of many sizes into batches, which are decoded ahead on threads.
 - `crops` gives an image file, or a box of it, as plain upright pixels.
 - `views` renders views of a picture: turned, its middle, parts of it. It does not import TensorFlow until it decodes.
+- `renditions` are views as inputs of a network, each at a size of its own.
 
 This package imports `config`, `errors` and nothing else of tfvlad.
 """

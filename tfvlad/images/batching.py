@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar
 import tensorflow as tf
 
 from tfvlad.errors import ImageError
-from tfvlad.images.loading import Source, source_name
 
 Tensor = Any
 T = TypeVar("T")
@@ -36,7 +35,7 @@ class ImageBatch:
 
 
 def batches(
-    sources: Iterable[Source], load: Callable[[Source], Tensor], size: int
+    sources: Iterable[T], load: Callable[[T], Tensor], size: int, name_of: Callable[[T], str]
 ) -> Iterator[list[ImageBatch | Rejected]]:
     """Groups images into batches, one window of images after the other, while the next window is being decoded.
 
@@ -47,14 +46,15 @@ def batches(
       sources: images.
       load: turns one into an (h, w, 3) float32 tensor or raises `ImageError`; called on several threads.
       size: images in a batch, at most.
+      name_of: names one in messages.
 
     Yields:
       For each window, in order: its batches, and each image that could not be loaded. The positions of a window come
       before those of the next.
     """
 
-    def prepare(position: int, source: Source) -> tuple[int, str, Tensor | ImageError]:
-        name = source_name(source)
+    def prepare(position: int, source: T) -> tuple[int, str, Tensor | ImageError]:
+        name = name_of(source)
         try:
             return position, name, load(source)
         except ImageError as error:

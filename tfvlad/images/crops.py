@@ -15,7 +15,7 @@ from tfvlad.errors import ImageError
 from tfvlad.images import Box
 from tfvlad.images._decoding import decode, dimensions
 from tfvlad.images._orientation import read_orientation, turn_upright
-from tfvlad.images.loading import Source, read_file, run_decoder, source_name
+from tfvlad.images.loading import Source, read_file, rgb_pixels, run_decoder, source_name
 
 _EVERY_PIXEL = 2**24  # pixels of a side; no image has so many, so that none is decoded at a reduced size
 
@@ -58,11 +58,11 @@ def crop(pixels: npt.NDArray[np.uint8], box: Box, name: str) -> npt.NDArray[np.u
     return pixels[top:bottom, left:right]
 
 
-def read_upright(source: str | bytes, max_pixels: int, longest_side: int | None = None) -> npt.NDArray[np.uint8]:
+def read_upright(source: Source, max_pixels: int, longest_side: int | None = None) -> npt.NDArray[np.uint8]:
     """Decodes an image as `tfvlad.images.loading` does and turns it upright: (H, W, 3) uint8 RGB.
 
     Args:
-      source: the path of an image file, or its bytes.
+      source: the path of an image file, its bytes, or pixels, which stay in full size.
       max_pixels: see `tfvlad.EncoderConfig`.
       longest_side: pixels; an image whose longest side has more is made smaller, to no less than this. None leaves it
         in full size.
@@ -70,6 +70,8 @@ def read_upright(source: str | bytes, max_pixels: int, longest_side: int | None 
     Raises:
       ImageError: the file cannot be read.
     """
+    if isinstance(source, np.ndarray):
+        return np.asarray(rgb_pixels(source))
     data = source if isinstance(source, bytes) else read_file(source)
     decoder = _decoder(max_pixels, longest_side or _EVERY_PIXEL)
     pixels: npt.NDArray[np.uint8] = run_decoder(decoder, data, source_name(source)).numpy()

@@ -76,6 +76,9 @@ class ImageLoader:
         def from_pixels(pixels: Tensor) -> Tensor:
             return preprocess(fit_to(pixels, image_size, resize), preprocessing)
 
+        def at_size(pixels: Tensor, side: Tensor) -> Tensor:
+            return preprocess(fit_to(pixels, side, resize), preprocessing)
+
         self.from_bytes: Callable[[Tensor], Tensor] = tf.function(
             from_bytes, input_signature=[tf.TensorSpec((), tf.string)]
         )
@@ -84,6 +87,9 @@ class ImageLoader:
         )
         self.from_pixels: Callable[[Tensor], Tensor] = tf.function(
             from_pixels, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
+        )
+        self._at_size: Callable[[Tensor, Tensor], Tensor] = tf.function(
+            at_size, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)]
         )
 
     def load(self, source: Source) -> Tensor:
@@ -103,6 +109,19 @@ class ImageLoader:
         name = source_name(source)
         data = source if isinstance(source, bytes) else read_file(source)
         return run_decoder(self.from_bytes, data, name)
+
+    def load_pixels(self, pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
+        """Prepares pixels at another size than `image_size`.
+
+        Args:
+          pixels: (H, W, 3) uint8 RGB.
+          side: pixels; takes the place of `image_size`.
+
+        Returns:
+          (h, w, 3) float32.
+        """
+        with tf.device("CPU"):
+            return self._at_size(tf.constant(pixels), tf.constant(side))
 
 
 def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> Tensor:
@@ -128,12 +147,12 @@ def image_loader(
     return ImageLoader(image_size, resize, preprocessing, max_pixels)
 
 
-def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
+def fit_to(image: Tensor, image_size: int | Tensor, resize: Resize) -> Tensor:
     """Resizes with an anti-aliased bilinear filter.
 
     Args:
       image: (H, W, 3) uint8.
-      image_size: pixels; see `resize`.
+      image_size: pixels, also as a () int32 tensor; see `resize`.
       resize: ``stretch`` gives (image_size, image_size, 3); ``fit`` makes the longest side image_size pixels, up or
         down, and keeps the aspect ratio to the nearest pixel.
 
@@ -141,9 +160,9 @@ def fit_to(image: Tensor, image_size: int, resize: Resize) -> Tensor:
       (h, w, 3) float32 in [0, 255].
     """
     if resize == "stretch":
-        return _resize(image, tf.constant([image_size, image_size]))
+        return _resize(image, tf.stack([image_size, image_size]))
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
-    scaled = tf.round(sides * (image_size / tf.reduce_max(sides)))
+    scaled = tf.round(sides * (tf.cast(image_size, tf.float64) / tf.reduce_max(sides)))
     return _resize(image, tf.maximum(tf.cast(scaled, tf.int32), 1))
 
 

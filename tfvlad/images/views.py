@@ -26,6 +26,7 @@ Affine = NDArray[np.float64]
 
 GREY = (124, 117, 104)  # the mean colour of ImageNet, which fills what a turned view shows beyond the picture
 MOST_VIEWS = 256
+CANVAS = 7 / 8  # side of the square that shows a turned view, in parts of the longest side of what is turned
 
 _DIGITS = 6  # after the point, in the numbers of a view and of its name
 _NAME = re.compile(r"whole|(?:box ((?:[\d.]+ ){3}[\d.]+))?(?:(?:^|, )turn ([\d.]+))?")
@@ -88,8 +89,9 @@ class View:
     def render(self, pixels: Pixels) -> Pixels:
         """Renders the view: upright RGB pixels (H, W, 3) uint8 to the pixels that are encoded, (h, w, 3) uint8.
 
-        A quarter turn exchanges the part's width and height; for any other turn, the canvas has the size that fits the
-        nearest quarter turn. Where it reaches beyond the part, it shows the picture; beyond the picture, `GREY`.
+        A quarter turn exchanges the part's width and height; for any other turn, the canvas is a square with `CANVAS`
+        of the part's longest side, which cuts the part's corners off. Where it reaches beyond the part, it shows the
+        picture; beyond the picture, `GREY`.
         """
         height, width = pixels.shape[:2]
         quarters, rest = divmod(self.turn, 90)
@@ -109,6 +111,11 @@ class View:
             fillcolor=GREY,
         )
         return np.asarray(turned)
+
+    @property
+    def extent(self) -> float:
+        """The longest side of what is rendered, in parts of the longest side of the part that it shows."""
+        return CANVAS if self.turn % 90 else 1.0
 
     def to_picture(self, size: tuple[int, int]) -> Affine:
         """Where the view's points lie in the picture.
@@ -141,7 +148,10 @@ class View:
         """Width and height of the view in pixels."""
         left, top, right, bottom = self._pixel_box(size)
         across, down = right - left, bottom - top
-        return (down, across) if round(self.turn / 90) % 2 else (across, down)
+        if self.turn % 90:
+            side = max(1, round(CANVAS * max(across, down)))
+            return side, side
+        return (down, across) if self.turn % 180 else (across, down)
 
 
 WHOLE = View()
@@ -217,15 +227,16 @@ def _inside(views: Sequence[View]) -> tuple[float, float, float, float]:
 
 
 def render_views(
-    content: bytes, views: Sequence[View], image_size: Callable[[], int], max_pixels: Callable[[], int]
+    source: Source, views: Sequence[View], image_size: Callable[[], int], max_pixels: Callable[[], int]
 ) -> Iterator[Source]:
-    """Gives an encoder's input for each view of an image file.
+    """Gives an encoder's input for each view of a picture.
 
-    The whole picture is given as the file's bytes, which an encoder decodes in parallel and no larger than it needs.
-    For other views the picture is decoded here, before the first input is given, no larger than they need.
+    The whole picture is given as it came, such as an image file's bytes, which an encoder decodes in parallel and no
+    larger than it needs. For other views the picture is decoded here, before the first input is given, no larger than
+    they need.
 
     Args:
-      content: the file's bytes.
+      source: a path, an image file's bytes, or upright pixels.
       views: the views to render, in this order.
       image_size: gives the side in pixels that the encoder makes of a view, see `tfvlad.EncoderConfig`; called only if
         the picture is decoded here, as is the next.
@@ -235,11 +246,11 @@ def render_views(
       ImageError: the picture cannot be decoded; raised by the call, never by the iterator.
     """
     if all(view == WHOLE for view in views):
-        return (content for _ in views)
+        return (source for _ in views)
     from tfvlad.images.crops import read_upright  # imports TensorFlow
 
-    pixels = read_upright(content, max_pixels(), longest_side(views, image_size()))
-    return (content if view == WHOLE else view.render(pixels) for view in views)
+    pixels = read_upright(source, max_pixels(), longest_side(views, image_size()))
+    return (source if view == WHOLE else view.render(pixels) for view in views)
 
 
 def longest_side(views: Sequence[View], image_size: int) -> int:

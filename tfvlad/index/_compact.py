@@ -8,27 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.config import LOCAL_DIMENSIONS
-from tfvlad.images.views import WHOLE, View
+from tfvlad.images.views import WHOLE
 from tfvlad.matching.cells import describe_cells
 from tfvlad.matching.local_features import LocalFeatures
 from tfvlad.matching.projection import Projection
 
+UPRIGHT = WHOLE.to_picture((1, 1))  # of the whole picture as it stands
+
 
 def compact(
-    features: NDArray[np.float32], size: tuple[int, int], view: View = WHOLE, limit: int | None = None
+    features: NDArray[np.float32], size: tuple[int, int], to_picture: NDArray[np.float64], limit: int
 ) -> LocalFeatures:
-    """Makes a view's compact local features.
+    """Makes a picture's compact local features.
 
     The projection is the same for every encoder with so many channels. It is not fitted to anything, so that an index
     needs no file for it.
 
     Args:
-      features: (h, w, C) float32, what the encoder gives for the view.
+      features: (h, w, C) float32, what one forward pass of the encoder gives.
       size: (width, height) of the whole upright picture in pixels.
-      view: which part of the picture they are of.
+      to_picture: (2, 3), see `tfvlad.encoding.views.PassFeatures`.
       limit: cells that are kept, at most.
     """
-    return describe_cells(features, _projection(features.shape[-1]), size, view.to_picture(size), limit)
+    return describe_cells(features, _projection(features.shape[-1]), size, to_picture, limit)
 
 
 @functools.lru_cache(maxsize=8)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfvlad.index.reranking import Candidate
+
+if TYPE_CHECKING:
+    from tfvlad.matching.verdict import Verdict
 
 Box = tuple[int, int, int, int]
 Files = Mapping[int, list[tuple[str, int]]]  # image -> (full path, id) of each file that shows it
@@ -41,7 +44,7 @@ class Hit(_Hit):
     view: str | None = None
     query_view: str | None = None
     inliers: int | None = None
-    verdict: str | None = None
+    verdict: Verdict | None = None
     probability: float | None = None
     box: Box | None = None
 

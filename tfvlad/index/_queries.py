@@ -9,27 +9,26 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tfvlad.config import QUERY_CELLS
+from tfvlad.config import QUERY_CELLS, QUERY_SCALE
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images.listing import LARGEST_FILE
-from tfvlad.images.views import WHOLE, View, longest_side
+from tfvlad.images.views import WHOLE, View
 from tfvlad.index._compact import compact
 from tfvlad.index.catalog import Catalog
 from tfvlad.index.ranking import unit_rows
 from tfvlad.index.reranking import Query
-from tfvlad.matching.cells import cell_positions
 from tfvlad.matching.local_features import LocalFeatures
 
 if TYPE_CHECKING:
-    from tfvlad.encoding.interface import AnyEncoder, Description
+    from tfvlad.encoding.interface import AnyEncoder, ViewsDescription
     from tfvlad.images.loading import Source
 
-Floats = NDArray[np.float32]
+T = TypeVar("T")
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the upright picture
 
 _AT_ONCE = 32  # queries that are described before they are searched for
@@ -68,12 +67,10 @@ class QueryReader:
         remaining = iter(sources)
         while chunk := list(itertools.islice(remaining, _AT_ONCE)):
             known = [self.find(source, features) if indexed and box is None else None for source in chunk]
-            pictures = [
-                _Picture(source, box, views, self._encoder())
-                for source, query in zip(chunk, known, strict=True)
-                if query is None
-            ]
-            described = _described(pictures, features, self._encoder) if pictures else iter(())
+            unknown = [source for source, query in zip(chunk, known, strict=True) if query is None]
+            if box is not None:
+                unknown = [_cut(source, box, self._encoder().max_pixels) for source in unknown]
+            described = _described(unknown, views, features, self._encoder()) if unknown else iter(())
             queries = [query or next(described) for query in known]
             for _, alike in itertools.groupby(queries, key=lambda query: len(query.views)):
                 yield list(alike)
@@ -112,141 +109,73 @@ class QueryReader:
         return Query(unit_rows(block.vectors, self._catalog.dim), (WHOLE,), source, local)
 
 
-class _Picture:
-    """A query's picture, and what an encoder is given of it.
-
-    Attributes:
-      source: the picture itself: what was given, or the pixels of its box.
-      name: what stands for it in messages.
-      views: its views.
-    """
-
-    def __init__(self, source: Source, box: Box | None, views: Sequence[View], encoder: AnyEncoder) -> None:
-        given = "<array>" if isinstance(source, np.ndarray) else source
-        self.name = "<bytes>" if isinstance(given, bytes) else os.fsdecode(given)
-        self.views = tuple(views)
-        self._encoder = encoder
-        self.source = source if box is None else self._cut(source, box)
-
-    def _cut(self, source: Source, box: Box) -> NDArray[np.uint8]:
-        from tfvlad.images.crops import crop, read_upright  # imports TensorFlow
-        from tfvlad.images.loading import rgb_pixels
-
-        if isinstance(source, np.ndarray):
-            pixels = np.asarray(rgb_pixels(source))
-        else:
-            pixels = read_upright(_file(source), self._encoder.max_pixels)
-        x, y, width, height = box
-        return np.ascontiguousarray(crop(pixels, (x, y, x + width, y + height), self.name))
-
-    @functools.cached_property
-    def _pixels(self) -> NDArray[np.uint8]:
-        """The picture as pixels, no larger than its views need."""
-        from tfvlad.images.crops import read_upright
-        from tfvlad.images.loading import rgb_pixels
-
-        if isinstance(self.source, np.ndarray):
-            return np.asarray(rgb_pixels(self.source))
-        longest = longest_side(self.views, self._encoder.image_size)
-        return read_upright(_file(self.source), self._encoder.max_pixels, longest)
-
-    def rendered(self, view: View) -> Source:
-        """What the encoder is given for a view."""
-        return self.source if view == WHOLE else view.render(self._pixels)
-
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        from tfvlad.images.crops import upright_size
-
-        return upright_size(self.source)
-
-
-def _described(pictures: Sequence[_Picture], features: bool, encoder: Callable[[], AnyEncoder]) -> Iterator[Query]:
-    """Describes pictures in one stream through the encoder.
-
-    A part of a picture is described by those cells of the whole picture's map that lie in it, where the encoder can do
-    that: all parts then cost one forward pass. Otherwise each is rendered.
-    """
-    able = encoder().encode_cells([]) is not None
-    parts = any(view.box != WHOLE.box or view.turn % 90 for picture in pictures for view in picture.views)
-    if not features and not (parts and able):
-        plain = encoder().encode_stream(picture.rendered(view) for picture in pictures for view in picture.views)
-        with contextlib.closing(plain) as rows:
-            for picture in pictures:
-                found = [_checked(next(rows), picture) for _ in picture.views]
-                yield Query(unit_rows(found, encoder().dim), picture.views, picture.source)
+def _described(
+    sources: Sequence[Source], views: Sequence[View], features: bool, encoder: AnyEncoder
+) -> Iterator[Query]:
+    """Describes pictures in one stream through the encoder."""
+    if not features and tuple(views) == (WHOLE,):
+        with contextlib.closing(encoder.encode_stream(sources)) as rows:
+            for source, row in zip(sources, rows, strict=True):
+                yield Query(_directions([_checked(row)], source, encoder.dim), (WHOLE,), source)
         return
-    rendered = [_to_render(picture.views, able) for picture in pictures]
-    inputs = (picture.rendered(view) for picture, views in zip(pictures, rendered, strict=True) for view in views)
-    with contextlib.closing(encoder().describe_stream(inputs)) as stream:
-        for picture, views in zip(pictures, rendered, strict=True):
-            size: tuple[int, int] | None = None
-            descriptors: dict[View, Floats] = {}
-            local: dict[float, LocalFeatures] = {}
-            for view in views:
-                description: Description = _checked(next(stream), picture)
-                size = size or (description.size if view == WHOLE else picture.size())
-                descriptors[view] = description.descriptor
-                if view.box == WHOLE.box:
-                    local[view.turn] = compact(description.features, size, view, QUERY_CELLS)
-                    if able:
-                        mine = [part for part in picture.views if part.turn == view.turn and _is_masked(part)]
-                        descriptors |= zip(mine, _of_parts(description, view, mine, size, encoder()), strict=True)
+    scale = 1.0 if tuple(views) == (WHOLE,) else QUERY_SCALE
+    with contextlib.closing(encoder.describe_views(sources, views, scale)) as descriptions:
+        for source, result in zip(sources, descriptions, strict=True):
+            found = _checked(result)
             yield Query(
-                unit_rows([descriptors[view] for view in picture.views], encoder().dim),
-                picture.views,
-                picture.source,
-                local,
-                functools.partial(_turned, picture, encoder, size or picture.size()),
+                _directions(found.descriptors, source, encoder.dim),
+                found.views,
+                source,
+                _local_features(found),
+                functools.partial(_turned, source, encoder, scale),
             )
 
 
-def _to_render(views: Sequence[View], able: bool) -> list[View]:
-    """The views that go through the network: each turn of the whole picture, and parts where there is no other way."""
-    turns = [View(turn) for turn in dict.fromkeys(view.turn for view in views)]
-    return turns if able else list(dict.fromkeys([*turns, *views]))
+def _local_features(found: ViewsDescription) -> dict[float, LocalFeatures]:
+    """The local features of the whole picture by its turn."""
+    return {
+        one.view.turn: compact(one.features, found.size, one.to_picture, QUERY_CELLS)
+        for one in found.passes
+        if one.view.box == WHOLE.box
+    }
 
 
-def _is_masked(view: View) -> bool:
-    """Whether a view's descriptor is made of some cells only; those of filled corners say nothing."""
-    return view.box != WHOLE.box or bool(view.turn % 90)
-
-
-def _of_parts(
-    description: Description, view: View, parts: Sequence[View], size: tuple[int, int], encoder: AnyEncoder
-) -> list[Floats]:
-    """The descriptors of parts of a turned picture, of the cells of its map that lie in them."""
-    height, width, channels = description.features.shape
-    positions = cell_positions(height, width, view.to_picture(size))
-    flat = description.features.reshape(height * width, channels)
-    chosen = []
-    for x0, y0, x1, y1 in (part.box for part in parts):
-        inside = ((positions >= (x0, y0)) & (positions <= (x1, y1))).all(axis=1)
-        chosen.append(flat[inside] if inside.any() else flat)
-    rows = encoder.encode_cells(chosen) if chosen else None
-    return [] if rows is None else list(rows)
-
-
-def _turned(
-    picture: _Picture, encoder: Callable[[], AnyEncoder], size: tuple[int, int], turns: Sequence[float]
-) -> list[LocalFeatures]:
+def _turned(source: Source, encoder: AnyEncoder, scale: float, turns: Sequence[float]) -> list[LocalFeatures]:
     """The local features of a picture turned by some degrees."""
     views = [View(turn) for turn in turns]
-    with contextlib.closing(encoder().describe_stream(picture.rendered(view) for view in views)) as stream:
-        return [compact(_checked(next(stream), picture).features, size, view, QUERY_CELLS) for view in views]
+    with contextlib.closing(encoder.describe_views([source], views, scale)) as descriptions:
+        known = _local_features(_checked(next(descriptions)))
+    return [known[view.turn] for view in views]
 
 
-def _checked(result: Any, picture: _Picture) -> Any:
+def _cut(source: Source, box: Box, max_pixels: int) -> NDArray[np.uint8]:
+    """The pixels of a box in a picture."""
+    from tfvlad.images.crops import crop, read_upright  # imports TensorFlow
+    from tfvlad.images.loading import source_name
+
+    x, y, width, height = box
+    pixels = read_upright(source, max_pixels)
+    return np.ascontiguousarray(crop(pixels, (x, y, x + width, y + height), source_name(source)))
+
+
+def _checked(result: T | ImageError) -> T:
     if isinstance(result, ImageError):
-        raise ImageError(picture.name, result.reason)
-    descriptor = result if isinstance(result, np.ndarray) else result.descriptor
-    if not (np.isfinite(descriptor).all() and descriptor.any()):
-        raise ImageError(picture.name, "its descriptor is all zeros or not finite")
+        raise result
     return result
 
 
-def _file(source: Any) -> str | bytes:
-    return source if isinstance(source, bytes) else os.fsdecode(source)
+def _directions(rows: ArrayLike, source: Source, dim: int) -> NDArray[np.float32]:
+    """Descriptors as unit vectors.
+
+    Raises:
+      ImageError: one of them is all zeros or not finite.
+    """
+    descriptors = np.asarray(rows)
+    if not (np.isfinite(descriptors).all() and descriptors.any(axis=1).all()):
+        from tfvlad.images.loading import source_name  # imports TensorFlow
+
+        raise ImageError(source_name(source), "its descriptor is all zeros or not finite")
+    return unit_rows(descriptors, dim)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes | None:

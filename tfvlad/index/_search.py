@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _FEW = 1000
 _LARGE_SHARE = 10
 
-_CORRECTED = 4  # times as many images as are wanted are ranked where the scores are corrected afterwards
-_LEAST_CORRECTED = 200
+# Where scores are corrected afterwards, so many times as many images as are wanted are ranked, but no more than that.
+_CORRECTED = 10
+_MOST_CORRECTED = 1000
 
 _POWER = 3.0  # of the cosines that weigh the images which expand a query (Radenovic, Tolias and Chum, PAMI 2019)
 _EXPANDING = ("same", "likely")
@@ -121,7 +122,7 @@ class Searcher:
     ) -> tuple[list[list[Candidate]], Files]:
         """The `depth` best images of each query, best first, and their files; of one state of the catalog."""
         rows, views = np.concatenate([query.descriptors for query in queries]), len(queries[0].views)
-        asked = max(_CORRECTED * depth, _LEAST_CORRECTED) if correct else depth
+        asked = max(depth, min(_CORRECTED * depth, _MOST_CORRECTED)) if correct else depth
         with self._shortlist(rows, asked, exact) as (snapshot, ranking):
             hubness = snapshot.hubness_of(ranking.descriptors) if correct else None
             merged, query_views, corrected = _merged(ranking, hubness, views, depth)

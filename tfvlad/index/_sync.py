@@ -20,22 +20,23 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tfvlad.encoding.views import Description, ViewsDescription
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.images.listing import list_images
-from tfvlad.images.views import WHOLE, parse_views, render_views
-from tfvlad.index._compact import compact
+from tfvlad.images.views import WHOLE, View, parse_views
+from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._folders import Root, find_root, place
 from tfvlad.index._scan import ChangedFile, Scan
 from tfvlad.index.catalog import Catalog, Change, EncodedView, Kept, Stamp, to_blob
 from tfvlad.matching.local_features import MOST_CELLS
 
 if TYPE_CHECKING:
-    from tfvlad.encoding.interface import AnyEncoder, Description
+    from tfvlad.encoding.interface import AnyEncoder
     from tfvlad.images.loading import Source
 
 GetEncoder: TypeAlias = Callable[[], "AnyEncoder"]  # loads the encoder when it is first called
-# A (dim,) descriptor, perhaps with local features, or why there is none.
-Result: TypeAlias = "NDArray[np.float32] | Description | ImageError"
+# A (dim,) descriptor, perhaps with local features, or several, or why there is none.
+Result: TypeAlias = NDArray[np.float32] | Description | ViewsDescription | ImageError
 
 _BATCH = 64  # files in one commit, at most
 _BATCH_SECONDS = 5.0
@@ -156,8 +157,8 @@ class _Work:
       file: the file's id in the catalog; None if it is new.
       touched: whether only the stamp has changed, and the bytes have not.
       same: whether the file is known with the same bytes.
-      views: the encoded views of the image; complete when `missing` is empty.
-      missing: names of the views that were given to the encoder, whose descriptors have not come yet.
+      views: the encoded views of the image.
+      missing: the views that are given to the encoder; empty when their descriptors have come.
       local: the image's local features; None where they are in the catalog already, or not kept.
       cells: local features of the whole picture that are to be kept, at most; 0 where none are.
       reason: why the file cannot be indexed; None if it can.
@@ -171,25 +172,37 @@ class _Work:
     touched: bool = False
     same: bool = False
     views: list[EncodedView] = dataclasses.field(default_factory=list)
-    missing: deque[str] = dataclasses.field(default_factory=deque)
+    missing: tuple[View, ...] = ()
     local: bytes | None = None
     cells: int = 0
     reason: str | None = None
     twin: _Work | None = None
 
     def take(self, result: Result) -> None:
-        """Takes the encoder's result for the first of the missing views."""
-        name = self.missing.popleft()
+        """Takes the encoder's result for the missing views."""
+        missing, self.missing = self.missing, ()
         if isinstance(result, ImageError):
             self.reason = result.reason
             return
-        descriptor = result if isinstance(result, np.ndarray) else result.descriptor
-        if not np.isfinite(descriptor).all():
+        descriptors, local = _unpacked(result)
+        if not np.isfinite(descriptors).all():
             self.reason = "its descriptor is not finite"
             return
-        self.views.append(EncodedView(name, to_blob(descriptor)))
-        if self.cells and name == WHOLE.name and not isinstance(result, np.ndarray):
-            self.local = compact(result.features, result.size, limit=self.cells).to_bytes()
+        self.views += [EncodedView(view.name, to_blob(row)) for view, row in zip(missing, descriptors, strict=True)]
+        if self.cells and local is not None:
+            self.local = compact(*local, UPRIGHT, self.cells).to_bytes()
+
+
+def _unpacked(
+    result: NDArray[np.float32] | Description | ViewsDescription,
+) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], tuple[int, int]] | None]:
+    """The descriptors, one for each view, and the map and the size of the whole picture where there are any."""
+    if isinstance(result, np.ndarray):
+        return result[None], None
+    if isinstance(result, Description):
+        return result.descriptor[None], (result.features, result.size)
+    wholes = [one.features for one in result.passes if one.view == WHOLE]
+    return result.descriptors, (wholes[0], result.size) if wholes else None
 
 
 class _RootSync:
@@ -215,6 +228,8 @@ class _RootSync:
         self._scanned = False
         self._queue: deque[_Work] = deque()  # from the scan to the batch, in order
         self._in_flight: dict[bytes, _Work] = {}  # by SHA-256: given to the encoder, and not committed yet
+        self._wanted: tuple[View, ...] = ()  # of each image that is in the encoder's stream
+        self._held: ChangedFile | None = None  # it ended that stream, because it lacks other views
         self._batch: list[_Work] = []
         self._committed = time.monotonic()
         self._added = self._updated = self._touched = self._completed = 0
@@ -244,20 +259,26 @@ class _RootSync:
         )
 
     def _sources(self, changed: Iterator[ChangedFile]) -> Iterator[Source]:
-        """Queues every changed file, and gives the encoder's inputs for the views that are not in the catalog yet."""
+        """Queues the changed files, and gives the encoder those that lack something, as long as they lack the same."""
         unencoded = 0
-        for file in changed:
-            work, sources = self._prepare(file)
+        self._wanted = ()
+        held, self._held = self._held, None
+        for file in itertools.chain(() if held is None else (held,), changed):
+            work = self._prepare(file)
+            if work.missing and self._wanted not in ((), work.missing):
+                self._held = file
+                return
             self._queue.append(work)
             if work.missing:
+                self._wanted = work.missing
                 self._in_flight[work.sha256] = work
-                yield from sources
+                yield file.content
             elif (unencoded := unencoded + 1) == _UNENCODED:
                 return
         self._scanned = True
 
-    def _prepare(self, file: ChangedFile) -> tuple[_Work, Iterator[Source]]:
-        """Finds out what is to be done for a file, and gives the encoder's inputs for it."""
+    def _prepare(self, file: ChangedFile) -> _Work:
+        """Finds out what is to be done for a file."""
         work = _Work(file.path, file.stamp, file.sha256, file.indexed.id if file.indexed else None)
         work.twin = self._in_flight.get(file.sha256)
         # The catalog is asked after that: a file leaves `_in_flight` only when it has been committed.
@@ -265,40 +286,35 @@ class _RootSync:
             work.views = snapshot.views_of_content(file.sha256)
             work.cells = 0 if not self._cells or snapshot.has_local_features(file.sha256) else self._cells
         known = {view.view for view in work.views}
-        missing = [view for view in self._views if view.name not in known or (work.cells and view == WHOLE)]
+        missing = tuple(view for view in self._views if view.name not in known or (work.cells and view == WHOLE))
         work.same = file.indexed is not None and file.indexed.sha256 == file.sha256
         work.touched = work.same and not missing
         if work.touched:
             work.twin = None
-        elif missing and work.twin is None:
-            try:
-                sources = render_views(
-                    file.content, missing, lambda: self._encoder().image_size, lambda: self._encoder().max_pixels
-                )
-            except ImageError as error:
-                work.reason = error.reason
-            else:
-                work.missing.extend(view.name for view in missing)
-                return work, sources
-        return work, iter(())
+        elif work.twin is None:
+            work.missing = missing
+        return work
 
     def _encode(self, sources: Iterator[Source]) -> None:
         first = next(sources, None)
         if first is not None:
-            encoder = self._encoder()
-            stream: Generator[Result] = (encoder.describe_stream if self._cells else encoder.encode_stream)(
-                itertools.chain((first,), sources)
-            )
+            stream = self._stream(itertools.chain((first,), sources))
             with contextlib.closing(stream) as results:  # closing it ends the use of `sources` in the other thread
                 for result in results:
                     while not self._queue[0].missing:
                         self._put(self._queue.popleft())
-                    work = self._queue[0]
+                    work = self._queue.popleft()
                     work.take(result)
-                    if not work.missing:
-                        self._put(self._queue.popleft())
+                    self._put(work)
         while self._queue:
             self._put(self._queue.popleft())
+
+    def _stream(self, sources: Iterator[Source]) -> Generator[Result]:
+        """Encodes the wanted views of images."""
+        encoder = self._encoder()
+        if self._wanted != (WHOLE,):
+            return encoder.describe_views(sources, self._wanted)
+        return encoder.describe_stream(sources) if self._cells else encoder.encode_stream(sources)
 
     def _put(self, work: _Work) -> None:
         """Adds a finished file to the batch, and commits the batch if it is full."""

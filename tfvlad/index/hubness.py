@@ -2,9 +2,9 @@
 
 In spaces of many dimensions some vectors, the hubs, are among the nearest of most others (Radovanović, Nanopoulos and
 Ivanović, JMLR 2010). Pictures without much in them are such hubs: they come before the right answer of many queries,
-and the more so the more views a query has. A descriptor's hubness is its mean cosine with its 10th to 50th nearest
+and the more so the more views a query has. A descriptor's hubness is its mean cosine with its 11th to 50th nearest
 other image; what is left of a score when it is taken away tells more (as in the cross-domain similarity local scaling
-of Conneau et al., ICLR 2018).
+of Conneau et al., ICLR 2018). The nearest are left out, so that groups of copies are not punished.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ def _measured(snapshot: Snapshot, descriptors: NDArray[np.int64], graph: Graph |
 
 
 def hubness(ranking: Ranking, block: Block) -> NDArray[np.float64]:
-    """The hubness of descriptors, (n,), from the ranking of all images for each; 0 where there are too few images."""
+    """The hubness of descriptors, (n,), from the ranking of all images for each; 0 with fewer than 50 other images."""
     others = (ranking.images >= 0) & (ranking.images != block.images[:, None])
     places = np.cumsum(others, axis=1)  # 1 for the nearest other image
     counted = others & (places > _NEAREST) & (places <= _FARTHEST)
     sums = np.where(counted, ranking.scores.astype(np.float64), 0).sum(axis=1)
-    averages: NDArray[np.float64] = sums / np.maximum(counted.sum(axis=1), 1)
+    count = _FARTHEST - _NEAREST
+    averages: NDArray[np.float64] = np.where(counted.sum(axis=1) == count, sums / count, 0.0)
     return averages

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
 from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
 from tfvlad.images.views import WHOLE, View, parse_views
-from tfvlad.index._compact import compact
+from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
@@ -347,7 +347,11 @@ class Index:
             verification = Verification(1, plan.method, self._extract)
             [(match, _)] = verification.compare(asked, [found], snapshot, cells=True)
             calibration = read_calibration(snapshot, plan.method)
-        return explain_match(asked, found, match, calibration, lambda: self.encoder, shares)
+        explanation = explain_match(asked, found, match, calibration, lambda: self.encoder, shares)
+        if isinstance(hit, Hit) and hit.verdict is not None and hit.probability is not None:
+            # What the search said, which depends on how many images it verified.
+            return dataclasses.replace(explanation, verdict=hit.verdict, probability=hit.probability)
+        return explanation
 
     def calibration(self, verifier: str = "cells") -> Calibration:
         """What numbers of inliers mean in this index; see `calibrate`."""
@@ -525,7 +529,7 @@ class Index:
         """The local features of image files; None for one that cannot be used."""
         described = self.encoder.describe_stream(paths)
         return [
-            None if isinstance(one, ImageError) else compact(one.features, one.size, limit=LOCAL_FEATURES)
+            None if isinstance(one, ImageError) else compact(one.features, one.size, UPRIGHT, LOCAL_FEATURES)
             for one in described
         ]
 

@@ -20,6 +20,7 @@ from tfvlad.matching.local_features import LocalFeatures
 
 if TYPE_CHECKING:
     from tfvlad.images.loading import Source
+    from tfvlad.matching.verdict import Verdict
 
 
 @dataclasses.dataclass(eq=False)
@@ -73,7 +74,7 @@ class Candidate(NamedTuple):
     image: int
     score: float
     inliers: int | None = None
-    verdict: str | None = None
+    verdict: Verdict | None = None
     probability: float | None = None
     view: str | None = None
     query_view: int = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tfvlad.config import LOCAL_FEATURES, QUERY_CELLS, VERIFIED
 from tfvlad.errors import ImageError
 from tfvlad.index._compact import compact
+from tfvlad.matching.cells import WHOLE
 from tfvlad.matching.verification import Candidate, CellVerifier, Query
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def time_verification(
             if isinstance(described, ImageError):
                 continue
             if query is None:
-                query = compact(described.features, described.size, limit=QUERY_CELLS)
-            kept.append(compact(described.features, described.size, limit=LOCAL_FEATURES))
+                query = compact(described.features, described.size, WHOLE, QUERY_CELLS)
+            kept.append(compact(described.features, described.size, WHOLE, LOCAL_FEATURES))
     if query is None:
         return None
     others = kept[1:] or kept  # no picture is as slow as itself, all of whose features agree

@@ -20,6 +20,7 @@ from tfvlad.matching.verification import CellVerifier, Match, Verifier
 from tfvlad.matching.verification import Query as Asked
 
 VERIFIERS = ("cells", "sift")
+KNOWN_AGAIN = ("same", "likely")  # verdicts
 
 # What is added to a candidate's score for each inlier beyond those that chance gives: a right answer's some dozens
 # decide, and a few more or less among wrong answers leave the order to the descriptors.
@@ -94,9 +95,12 @@ class Verification:
             self._judged(query, one, match, size, calibration, len(verified))
             for one, (match, size) in zip(verified, found, strict=True)
         ]
-        worth = [one.corrected + _WEIGHT * max((one.inliers or 0) - self._method.by_chance, 0) for one in judged]
-        order = sorted(range(len(judged)), key=lambda place: -worth[place])
-        return [judged[place] for place in order] + rest
+        return sorted(judged, key=self._worth, reverse=True) + rest
+
+    def _worth(self, one: Candidate) -> tuple[bool, float]:
+        """What a candidate is sorted by: whether it is known again, and then its score with what the inliers add."""
+        surplus = max((one.inliers or 0) - self._method.by_chance, 0)
+        return one.verdict in KNOWN_AGAIN, one.corrected + _WEIGHT * surplus
 
     def compare(
         self, query: Query, candidates: Sequence[Candidate], snapshot: Snapshot, cells: bool = False

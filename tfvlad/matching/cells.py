@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfvlad.encoding.views import cell_centres
 from tfvlad.matching.local_features import LocalFeatures
 from tfvlad.matching.projection import Projection
 
@@ -78,9 +79,7 @@ def cell_positions(height: int, width: int, to_image: Doubles = WHOLE) -> Floats
       (height * width, 2) float32, x and y as fractions of the whole image, row by row; out of 0 to 1 where the view
       reaches beyond the image.
     """
-    rows, columns = np.divmod(np.arange(height * width), width)
-    view = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=1)
-    return (view @ to_image[:, :2].T + to_image[:, 2]).astype(np.float32)
+    return cell_centres(height, width, to_image).astype(np.float32)
 
 
 def distinctiveness(descriptors: npt.NDArray[np.int8]) -> Doubles:

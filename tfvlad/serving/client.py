@@ -17,9 +17,11 @@ import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS, EncoderConfig
 from tfvlad.encoding.interface import REMOTE, Description
+from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError, MismatchError, ServingError
 from tfvlad.images.crops import upright_size
 from tfvlad.images.loading import Source, as_sources, read_file, rgb_pixels, source_name
+from tfvlad.images.views import View, render_views
 from tfvlad.serving._transports import UnavailableError, transport
 
 Floats = npt.NDArray[np.float32]
@@ -134,9 +136,43 @@ class RemoteEncoder:
         """
         yield from self._stream(sources, self._descriptions, min(self._batch, _DESCRIBED))
 
-    def encode_cells(self, features: Sequence[Floats]) -> Floats | None:
-        """See `tfvlad.Encoder.encode_cells`; a server does not do that."""
-        return None
+    def describe_views(
+        self, sources: Iterable[Source], views: Sequence[View], scale: float = 1.0
+    ) -> Generator[ViewsDescription | ImageError]:
+        """Encodes views of images as they come; see `tfvlad.Encoder.describe_views`.
+
+        Each view is rendered here and sent, and so is the whole picture in each turn, for its local features. The
+        server makes them as large as it makes any image, whatever the scale.
+
+        Raises:
+          ServingError, MismatchError: see `encode_stream`.
+        """
+        wholes, pass_of = turned_wholes(views)
+        rendered = list(dict.fromkeys([*views, *wholes]))
+        begun: collections.deque[tuple[int, int] | ImageError] = collections.deque()  # the size of each, or its error
+
+        def renditions() -> Iterator[Source]:
+            for source in sources:
+                try:
+                    inputs = render_views(source, rendered, lambda: self.image_size, lambda: self.max_pixels)
+                    size = upright_size(source)
+                except ImageError as error:
+                    begun.append(error)
+                else:
+                    begun.append(size)
+                    yield from inputs
+
+        found: list[Description | ImageError] = []
+        for result in self.describe_stream(renditions()):
+            while isinstance(size := begun[0], ImageError):
+                yield size
+                begun.popleft()
+            found.append(result)
+            if len(found) == len(rendered):
+                yield _together(dict(zip(rendered, found, strict=True)), views, wholes, pass_of, size)
+                begun.popleft()
+                found = []
+        yield from (error for error in begun if isinstance(error, ImageError))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new folder that notes which encoder is served where. Using it needs the URL to be given again."""
@@ -247,6 +283,24 @@ def _answered(batch: _Batch, ask: Callable[[list[bytes]], Sequence[T | None]]) -
         unusable = ImageError(name, "the server cannot use it: damaged, too small, or of another format")
         results.append(unusable if answer is None else answer)
     return results
+
+
+def _together(
+    found: dict[View, Description | ImageError],
+    views: Sequence[View],
+    wholes: Sequence[View],
+    pass_of: Sequence[int],
+    size: tuple[int, int],
+) -> ViewsDescription | ImageError:
+    """Makes one description of the descriptions of a picture's views."""
+    described: dict[View, Description] = {}
+    for view, result in found.items():
+        if isinstance(result, ImageError):
+            return result
+        described[view] = result
+    passes = tuple(PassFeatures(view, described[view].features, view.to_picture(size)) for view in wholes)
+    descriptors = np.stack([described[view].descriptor for view in views])
+    return ViewsDescription(tuple(views), descriptors, passes, tuple(pass_of), size)
 
 
 def _text(value: bytes | str) -> str:

@@ -46,11 +46,12 @@ def judge_dims(
     dims: Sequence[int],
     seed: int,
     on_disk: Callable[[tuple[int, ...]], Floats],
+    shrinkage: float = 0.0,
 ) -> Iterator[tuple[int, Judgement | str]]:
     """Judges descriptors with each number of dimensions, the largest first. The results do not depend on each other.
 
     An exact whitening to fewer dimensions gives the first dimensions of one to more. It is therefore not fitted again;
-    the descriptors are cut and brought to unit length.
+    the descriptors are cut, rescaled where the variances are shrunk, and brought to unit length.
 
     Args:
       rows: (n, D) float32, full descriptors of unit length.
@@ -59,11 +60,13 @@ def judge_dims(
       dims: numbers of dimensions to leave; 0 is the full, unwhitened descriptor.
       seed: of the randomised SVD.
       on_disk: makes an array of a given shape, float32, that need not fit into memory.
+      shrinkage: see `tfvlad.EncoderConfig`.
 
     Yields:
       A number of dimensions, and the judgement or the reason why it is not possible.
     """
     whitened: Floats | None = None
+    variances = np.zeros(0, np.float32)
     ms_per_dimension = 0.0
     for dim in sorted(dims, reverse=True):
         if not dim:
@@ -75,12 +78,19 @@ def judge_dims(
             except ConfigError as error:
                 yield dim, str(error)
                 continue
+            variances = whitening.variances
             start = time.perf_counter()
             whitened = None  # deletes the earlier one, so that its space on disk is free again
             whitened = on_disk((len(rows), dim))
             _project(rows, whitening, whitened)
             ms_per_dimension = (time.perf_counter() - start) / max(1, len(rows)) / dim * 1e3
-        yield dim, Judgement(*_judge(whitened[:, :dim], _unit_length, roles, dataset), ms_per_dimension * dim)
+        kept = variances[:dim].astype(np.float64)
+        factors = np.sqrt(kept / (kept + shrinkage * kept.mean())).astype(np.float32)
+
+        def shrunk(vectors: Floats, factors: Floats = factors) -> Floats:
+            return _unit_length(vectors * factors)
+
+        yield dim, Judgement(*_judge(whitened[:, :dim], shrunk, roles, dataset), ms_per_dimension * dim)
 
 
 def _taken(rows: Floats, places: Rows) -> Floats:

@@ -66,7 +66,8 @@ class Keys:
         if kind.layer not in self._digests:
             self._digests[kind.layer] = network_digest(self._network, [kind.layer])
         vlad = [self._config.intra_norm, self._config.power] if kind.encoding == "vlad" else []
-        return digest([self._shared, kind, self._digests[kind.layer], vlad, dim])
+        shrinkage = [self._config.shrinkage] if dim and self._config.shrinkage else []
+        return digest([self._shared, kind, self._digests[kind.layer], vlad, dim, *shrinkage])
 
 
 def _influence_of_others(kinds: Sequence[DescriptorKind], config: EncoderConfig, fit_on: int) -> list[Any]:

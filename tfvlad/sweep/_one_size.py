@@ -173,7 +173,8 @@ class SizeSweep:
         """Stores a cell for each number of dimensions as soon as it is judged."""
         task, plan = self._task, self._plan
         dims = self._cells.missing[kind]
-        for dim, judged in judge_dims(rows, roles, task.dataset, dims, task.seed, scratch.temporary):
+        shrinkage = task.config.shrinkage
+        for dim, judged in judge_dims(rows, roles, task.dataset, dims, task.seed, scratch.temporary, shrinkage):
             if isinstance(judged, Judgement):
                 cell = Cell(
                     kind.setting(plan.image_size, dim),

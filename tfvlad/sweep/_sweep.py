@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from tfvlad.config import EncoderConfig
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep._altered_copies import self_retrieval
 from tfvlad.sweep._finished_cells import Failures
@@ -18,8 +17,6 @@ from tfvlad.sweep._whole_network import load_networks, select_layers
 from tfvlad.sweep.grid import Grid
 from tfvlad.sweep.output_folder import COPIES, check_output, claimed
 from tfvlad.sweep.study import Cell, Study
-
-PathReasons: TypeAlias = list[tuple[str, str]]  # path and reason of images that could not be used
 
 
 class Sweep:
@@ -57,7 +54,7 @@ class Sweep:
         fit_on: Sequence[str] | None = None,
         seed: int = 0,
         on_needs: Callable[[Needs], None] | None = None,
-    ) -> tuple[Study, PathReasons]:
+    ) -> tuple[Study, list[Failure]]:
         """Tries every setting on a data set.
 
         Each image passes the network once at each size, and once more if it is among those that the codebooks are
@@ -75,7 +72,7 @@ class Sweep:
           on_needs: called before the first image with what the sweep will take.
 
         Returns:
-          The study, and (path, reason) of the images that could not be used at one size or more.
+          The study, and the images that could not be used at one size or more.
 
         Raises:
           ConfigError: no setting is possible, no image can be used, `output` holds other files than a sweep's, or its
@@ -99,7 +96,7 @@ class Sweep:
         fit_on: Sequence[str] | None = None,
         seed: int = 0,
         on_needs: Callable[[Needs], None] | None = None,
-    ) -> tuple[Study, PathReasons]:
+    ) -> tuple[Study, list[Failure]]:
         """Tries every setting without ground truth: altered copies of images are to find their originals.
 
         See `self_retrieval` for what that tells.
@@ -153,7 +150,7 @@ class Sweep:
         needs: Needs,
         on_needs: Callable[[Needs], None] | None,
         proxy: bool,
-    ) -> tuple[Study, PathReasons]:
+    ) -> tuple[Study, list[Failure]]:
         if on_needs is not None:
             on_needs(needs)
         cells: list[Cell] = []
@@ -163,7 +160,9 @@ class Sweep:
                 finished, failed = size.run(bar)
                 cells += finished
                 failures |= failed
-        return self._study(task, cells, failures, proxy), sorted((image.path, why) for image, why in failures.items())
+        return self._study(task, cells, failures, proxy), sorted(
+            Failure(image.path, why) for image, why in failures.items()
+        )
 
     def _study(self, task: SweepTask, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
         dataset = task.dataset
@@ -191,7 +190,7 @@ def sweep(
     config: EncoderConfig | None = None,
     fit_on: Sequence[str] | None = None,
     seed: int = 0,
-) -> tuple[Study, PathReasons]:
+) -> tuple[Study, list[Failure]]:
     """Tries every setting of a grid on a data set: shorthand for `Sweep` and its method `run`.
 
     Example:

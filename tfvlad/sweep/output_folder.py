@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, Failure
 from tfvlad.storage.atomic import atomic_file
 from tfvlad.storage.locks import sole_writer
 from tfvlad.sweep.choice import ranked
@@ -59,14 +59,14 @@ def claimed(folder: str) -> Iterator[None]:
         yield
 
 
-def write_results(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
+def write_results(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[Failure]) -> str:
     """Writes the results as CSV and JSON, and the flagfile of the best encoder; each file whole or not at all.
 
     Args:
       study: the results.
       folder: the output folder.
       fit_on: see `flagfile`.
-      failures: (path, reason) of the images that could not be used.
+      failures: the images that could not be used.
 
     Returns:
       The text of the flagfile; empty if no setting has a score.
@@ -116,6 +116,7 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
         ("encoding", setting.encoding),
         *(of_vlad if setting.encoding == "vlad" else []),
         ("dim", setting.dim),
+        ("shrinkage", config.shrinkage),
         ("whitening_samples", config.whitening_samples),
         ("max_pixels", config.max_pixels),
         ("seed", study.seed),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tfvlad.errors import Failure
 from tfvlad.storage.atomic import or_null
 from tfvlad.sweep.choice import described, ranked, score_intervals
 from tfvlad.sweep.findings import findings
@@ -60,7 +61,7 @@ def as_reasons(study: Study) -> Iterator[str]:
         yield f"not possible: {described(alike[0].setting)}{more}: {reason}"
 
 
-def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def as_json(study: Study, failures: Iterable[Failure]) -> dict[str, Any]:
     """The whole study as one JSON object, without the rankings."""
     return {
         "dataset": study.name,
@@ -88,7 +89,7 @@ def as_json(study: Study, failures: Iterable[tuple[str, str]]) -> dict[str, Any]
             }
             for finding in findings(study)
         ],
-        "failed": [{"path": path, "reason": reason} for path, reason in failures],
+        "failed": [{"path": failure.path, "reason": failure.reason} for failure in failures],
     }
 
 
