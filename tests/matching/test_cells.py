@@ -10,7 +10,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from tfvlad.errors import ArtifactError, ConfigError
-from tfvlad.matching.cells import cell_positions, describe_cells, distinctiveness, select_cells
+from tfvlad.matching.cells import cell_positions, describe_cells, select_cells, uniqueness
 from tfvlad.matching.projection import Projection
 
 
@@ -175,7 +175,19 @@ def test_the_most_telling_cells_are_those_unlike_the_rest() -> None:
     projection = Projection(np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
     found = describe_cells(features, projection, (50, 40), limit=2)
     np.testing.assert_allclose(found.positions, [[0.7, 0.375], [0.1, 0.625]], atol=1e-4)
-    assert distinctiveness(np.zeros((0, 3), np.int8)).shape == (0,)
+    assert uniqueness(np.zeros((0, 3), np.int8), np.zeros((0, 2), np.intp)).shape == (0,)
+    assert uniqueness(np.ones((1, 3), np.int8), np.zeros((1, 2), np.intp)).tolist() == [np.inf]
+
+
+def test_what_is_there_again_elsewhere_is_not_telling_but_what_its_neighbours_resemble_may_be() -> None:
+    features = np.zeros((1, 20, 20), np.float32)
+    features[0, :, :] = np.eye(20)
+    features[0, 15] = features[0, 3]  # the same far away
+    features[0, 9] = features[0, 8]  # the same beside it
+    projection = Projection(np.zeros(20, np.float32), np.eye(20, dtype=np.float32))
+    found = describe_cells(features, projection, (200, 10), limit=14)
+    chosen = np.rint(found.positions[:, 0] * 20 - 0.5).astype(int).tolist()
+    assert chosen == [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17]  # two cells at each edge are left out
 
 
 def test_ties_are_broken_by_position() -> None:
