@@ -94,12 +94,12 @@ def test_broken_images_are_tried_again_when_they_change_or_when_told(
 ) -> None:
     document(index_of(broken, "--format=json"), status=1)
     tried: list[bytes] = []
-    encode_stream = tfvlad.Encoder.encode_stream
+    describe_stream = tfvlad.Encoder.describe_stream
 
     def watch(self: tfvlad.Encoder, sources: Iterable[bytes]) -> Any:
-        return encode_stream(self, (tried.append(source) or source for source in sources))  # type: ignore[func-returns-value]
+        return describe_stream(self, (tried.append(source) or source for source in sources))  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", watch)
+    monkeypatch.setattr(tfvlad.Encoder, "describe_stream", watch)
     assert len(document(index_of(broken, "--format=json"), status=1)["failed"]) == 3
     assert tried == []
     assert len(document(index_of(broken, "--format=json", "--retry_failed"), status=1)["failed"]) == 3
@@ -183,16 +183,16 @@ def test_another_writer_is_waited_for_by_the_user(index_of: Synchronise, folder:
 def test_what_was_indexed_before_an_interruption_stays(
     index_of: Synchronise, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode_stream = tfvlad.Encoder.encode_stream
+    describe_stream = tfvlad.Encoder.describe_stream
 
     def interrupted(self: tfvlad.Encoder, sources: Iterable[bytes]) -> Iterator[Any]:
-        for number, row in enumerate(encode_stream(self, sources)):
+        for number, row in enumerate(describe_stream(self, sources)):
             if number == 2:
                 raise KeyboardInterrupt
             yield row
 
     with monkeypatch.context() as patch:
-        patch.setattr(tfvlad.Encoder, "encode_stream", interrupted)
+        patch.setattr(tfvlad.Encoder, "describe_stream", interrupted)
         assert index_of(folder) == (130, "", "tfvlad index: interrupted\n")
     assert document(index_of(folder, "--format=json")) == report(added=3, unchanged=2)
 
