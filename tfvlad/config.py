@@ -13,6 +13,7 @@ Resize = Literal["stretch", "fit"]
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
+VerifierName = Literal["cells", "sift"]
 
 ENCODING_NAMES: Mapping[Encoding, str] = {
     "vlad": "VLAD",

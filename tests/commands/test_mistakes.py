@@ -74,10 +74,16 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
     ("line", "answer"),
     [
         # The command itself.
-        ("", "a command is needed; there are fit, index, search, evaluate, sweep, export, bench, layers, demo"),
+        (
+            "",
+            "a command is needed; there are fit, index, search, explain, evaluate, sweep, export, bench, layers, demo",
+        ),
         ("''", "a command is needed; there are fit,"),
         ("serch {query}", "there is no command 'serch'; did you mean search?"),
-        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, sweep, export,"),
+        (
+            "frobnicate",
+            "there is no command 'frobnicate'; there are fit, index, search, explain, evaluate, sweep, export,",
+        ),
         ("--k=3 search {query}", "the command comes before --k=3; there are fit,"),
         # Flags that are missing, unknown or not what they should be.
         ("fit", "tfvlad fit: --images is needed; --encoder is needed (see tfvlad fit --help)"),
@@ -102,6 +108,15 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SEARCH} --k=1.5", "--k=1.5: not a whole number"),
         (f"{SEARCH} --k 0", "--k=0: 0 is not a positive integer"),
         (f"{SEARCH} --k -2", "--k=-2: -2 is not a positive integer"),
+        (f"{SEARCH} --verify=-1", "--verify=-1: -1 is not an integer in the range [0, 100000]"),
+        (f"{SEARCH} --verifier=orb", "--verifier=orb: must be cells or sift"),
+        (f"{SEARCH} --query_views=rotations", "--query_views: views must be some of rotations:N, scales:N, regions:N"),
+        (f"{SEARCH} --box=1,2,3", "--box must be x,y,w,h: four numbers of pixels"),
+        (f"{INDEX} --views=turns:4", "--views: views must be some of rotations:N, scales:N, regions:N"),
+        (f"{INDEX} --local_features=-1", "--local_features=-1: must be 0 to 16384"),
+        (f"{INDEX} --local_features=few", "--local_features=few: not a whole number"),
+        ("index --index {new} --calibrate", "does not exist yet: --images is needed to make it"),
+        ("explain --index {index} {query} {query}", "--output is needed"),
         (f"{SEARCH} --exact=maybe", "--exact=maybe: must be true or false"),
         (f"{SEARCH} --noexact=1", "--noexact=1 does not take an argument"),
         (f"{FIT} --clusters=0", "--clusters=0: 0 is not a positive integer"),

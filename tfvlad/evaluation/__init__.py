@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfvlad.evaluation.index_evaluation import IndexEvaluation, evaluate_index, load_queries_and_database
     from tfvlad.evaluation.metrics import Evaluation, evaluate
-    from tfvlad.evaluation.querying import EncodedQueries, QueryResult, ResultHit, encode_queries
+    from tfvlad.evaluation.querying import (
+        EncodedQueries,
+        QueryResult,
+        ResultHit,
+        SearchedQueries,
+        encode_queries,
+        search_queries,
+    )
 
 __all__ = [
     "EncodedQueries",
@@ -33,10 +40,12 @@ __all__ = [
     "IndexEvaluation",
     "QueryResult",
     "ResultHit",
+    "SearchedQueries",
     "encode_queries",
     "evaluate",
     "evaluate_index",
     "load_queries_and_database",
+    "search_queries",
 ]
 
 _MODULES = {
@@ -45,10 +54,12 @@ _MODULES = {
     "IndexEvaluation": "index_evaluation",
     "QueryResult": "querying",
     "ResultHit": "querying",
+    "SearchedQueries": "querying",
     "encode_queries": "querying",
     "evaluate": "metrics",
     "evaluate_index": "index_evaluation",
     "load_queries_and_database": "index_evaluation",
+    "search_queries": "querying",
 }
 
 

@@ -149,6 +149,12 @@ class Index:
                 self._encoder = encoder
             return self._encoder
 
+    @property
+    def local_features(self) -> int:
+        """How many cells' local features are kept of each image, at most; 0 where none are."""
+        with self._catalog.read() as snapshot:
+            return snapshot.kept().local_features
+
     def sync(
         self,
         folders: Path | Iterable[Path],

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfvlad.matching.cells import cell_positions, describe_cells, select_cells
     from tfvlad.matching.drawing import draw_matches
-    from tfvlad.matching.explanation import Explanation, box_around, explain, outline
+    from tfvlad.matching.explanation import Explanation, Pose, box_around, explain, outline, pose
     from tfvlad.matching.local_features import LocalFeatures
     from tfvlad.matching.projection import Projection
     from tfvlad.matching.shares import pooling_shares, vlad_shares
@@ -38,9 +38,11 @@ _HOME = {
     "select_cells": "cells",
     "draw_matches": "drawing",
     "Explanation": "explanation",
+    "Pose": "explanation",
     "box_around": "explanation",
     "explain": "explanation",
     "outline": "explanation",
+    "pose": "explanation",
     "LocalFeatures": "local_features",
     "Projection": "projection",
     "pooling_shares": "shares",
@@ -67,6 +69,7 @@ __all__ = [
     "Explanation",
     "LocalFeatures",
     "Match",
+    "Pose",
     "Projection",
     "Query",
     "SiftVerifier",
@@ -80,6 +83,7 @@ __all__ = [
     "explain",
     "outline",
     "pooling_shares",
+    "pose",
     "select_cells",
     "vlad_shares",
 ]
