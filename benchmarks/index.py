@@ -224,7 +224,7 @@ def synchronise_ours(place: str) -> timing.Prepared:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(number))
     encoder: Any = ReadyEncoder(vectors)
-    index = Index.create(folder / "index", encoder)
+    index = Index.create(folder / "index", encoder, local_features=0)
     return timed(lambda: index.sync(folder / "photos"))
 
 

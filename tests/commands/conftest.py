@@ -135,5 +135,5 @@ def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         pytest.fail("an image was encoded")
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", refuse)
-    monkeypatch.setattr(tfvlad.Encoder, "describe_stream", refuse)
+    for way in ("encode_stream", "describe_stream", "describe_views"):
+        monkeypatch.setattr(tfvlad.Encoder, way, refuse)

@@ -29,7 +29,8 @@ def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         pytest.fail("an image was encoded")
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", refuse)
+    for way in ("encode_stream", "describe_stream", "describe_views"):
+        monkeypatch.setattr(tfvlad.Encoder, way, refuse)
 
 
 def expected(golden: Path) -> dict[str, list[object]]:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from tfvlad.config import LOCAL_DIMENSIONS
 from tfvlad.images.views import WHOLE
@@ -30,7 +31,13 @@ def compact(
       to_picture: (2, 3), see `tfvlad.encoding.views.PassFeatures`.
       limit: cells that are kept, at most.
     """
-    return describe_cells(features, _projection(features.shape[-1]), size, to_picture, limit)
+    with _blas().limit(limits=1, user_api="blas"):  # its threads wait for each other, the longer the busier the network
+        return describe_cells(features, _projection(features.shape[-1]), size, to_picture, limit)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @functools.lru_cache(maxsize=8)

@@ -201,10 +201,11 @@ class Index:
                 local_features,
             )
             self._graphs.save()
-            measure_hubness(self._catalog, self._graphs, enough_for_graph(1))
             with self._catalog.read() as snapshot:
-                keeps = snapshot.kept().local_features > 0
-            if keeps:
+                kept = snapshot.kept()
+            if kept.local_features or len(parse_views(kept.views)) > 1:  # searches correct their scores by it
+                measure_hubness(self._catalog, self._graphs, enough_for_graph(1))
+            if kept.local_features:
                 self._calibrate_if_due()
             with self._catalog.write() as change:
                 change.give_back_space()
