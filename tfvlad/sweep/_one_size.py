@@ -22,9 +22,9 @@ from tfvlad.sweep._finished_cells import Failures, FinishedCells
 from tfvlad.sweep._forecast import Forecast, ProgressBar, codebook_seconds
 from tfvlad.sweep._judging import Judgement, judge_dims
 from tfvlad.sweep._keys import digest
+from tfvlad.sweep._multi_layer_network import HeadKey, WholeNetwork, aggregation_for, extractor_for, head_key
 from tfvlad.sweep._plan import Roles, SizePlan, SweepTask
 from tfvlad.sweep._unfinished_work import Mapped, PassProgress, Scratch, run_pass
-from tfvlad.sweep._whole_network import HeadKey, WholeNetwork, aggregation_for, extractor_for, head_key
 from tfvlad.sweep.grid import DescriptorKind, Setting
 from tfvlad.sweep.output_folder import SCRATCH
 from tfvlad.sweep.study import Cell

@@ -19,7 +19,7 @@ from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.throughput import processor
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.querying import encode_queries, query_source
+from tfvlad.evaluation.queries_and_results import encode_queries, query_source
 from tfvlad.images.listing import IMAGE_SUFFIXES
 from tfvlad.index.catalog import Catalog
 from tfvlad.index.index import Hit, Index

@@ -12,10 +12,10 @@ from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep._altered_copies import self_retrieval
 from tfvlad.sweep._finished_cells import Failures
 from tfvlad.sweep._forecast import Needs, ProgressBar, check_space, total_seconds
+from tfvlad.sweep._multi_layer_network import load_networks, select_layers
 from tfvlad.sweep._one_size import SizeSweep
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep._searching import SearchStage
-from tfvlad.sweep._whole_network import load_networks, select_layers
 from tfvlad.sweep.choice import ranked
 from tfvlad.sweep.grid import Grid, SearchGrid
 from tfvlad.sweep.output_folder import COPIES, check_output, claimed
