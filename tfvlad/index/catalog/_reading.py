@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,12 +128,11 @@ class Snapshot:
 
     def owners(self, after: int = 0) -> tuple[Ids, Ids]:
         """The descriptors with an id above `after`, by id, and the image of each."""
-        # Without an order SQLite reads the narrow index of the table alone, and none of the vectors.
-        rows = self._connection.execute("SELECT id, image FROM descriptors WHERE id > ?", (after,))
-        try:
-            table = np.fromiter(rows, np.dtype([("descriptor", np.int64), ("image", np.int64)]))
-        except (TypeError, ValueError, OverflowError):
-            raise ArtifactError(self.path, "holds a descriptor that is of no image") from None
+        query = "SELECT id, image FROM descriptors"
+        if after:
+            table = self._owners(f"{query} WHERE id > ?", after)
+        else:  # SQLite reads a narrow index then, and none of the vectors
+            table = self._owners(query)
         table = table[np.argsort(table["descriptor"])]
         return np.ascontiguousarray(table["descriptor"]), np.ascontiguousarray(table["image"])
 
@@ -296,9 +296,9 @@ class Snapshot:
             return self.columns.images_of(descriptors)
         wanted, places = np.unique(descriptors, return_inverse=True)
         query = "SELECT id, image FROM descriptors WHERE id IN (SELECT value FROM json_each(?))"
-        rows = np.array(self._connection.execute(query, (to_json(wanted),)).fetchall(), dtype=np.int64).reshape(-1, 2)
+        table = self._owners(query, to_json(wanted))
         images = np.full(wanted.shape, -1, dtype=np.int64)
-        images[np.searchsorted(wanted, rows[:, 0])] = rows[:, 1]
+        images[np.searchsorted(wanted, table["descriptor"])] = table["image"]
         return images[places].reshape(descriptors.shape)
 
     def blocks(self, size: int, after: int = 0) -> Iterator[Block]:
@@ -333,6 +333,13 @@ class Snapshot:
             if not np.isfinite(vectors).all():
                 raise ArtifactError(self.path, "holds a descriptor with NaN or infinite values")
             yield Block(np.array(descriptors, dtype=np.int64), np.array(images, dtype=np.int64), vectors)
+
+    def _owners(self, query: str, *parameters: int | str) -> NDArray[Any]:
+        rows = self._connection.execute(query, parameters)
+        try:
+            return np.fromiter(rows, np.dtype([("descriptor", np.int64), ("image", np.int64)]))
+        except (TypeError, ValueError, OverflowError):
+            raise ArtifactError(self.path, "holds a descriptor that is of no image") from None
 
     def _inside(self, path: bytes) -> str:
         """Turns a stored path into text, if it stays inside its root.
