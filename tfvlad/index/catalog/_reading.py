@@ -129,10 +129,8 @@ class Snapshot:
     def owners(self, after: int = 0) -> tuple[Ids, Ids]:
         """The descriptors with an id above `after`, by id, and the image of each."""
         query = "SELECT id, image FROM descriptors"
-        if after:
-            table = self._owners(f"{query} WHERE id > ?", after)
-        else:  # SQLite reads a narrow index then, and none of the vectors
-            table = self._owners(query)
+        # Without a condition SQLite reads a narrow index, and none of the vectors.
+        table = self._owners(f"{query} WHERE id > ?", after) if after else self._owners(query)
         table = table[np.argsort(table["descriptor"])]
         return np.ascontiguousarray(table["descriptor"]), np.ascontiguousarray(table["image"])
 
