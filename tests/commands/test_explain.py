@@ -20,7 +20,7 @@ def test_a_page_tells_why(command: Command, verifying_index: Path, queries: Path
     html = page.read_text(encoding="utf-8")
     assert html.count("data:image/jpeg;base64,") == 2
     assert 'class="line"' in html
-    assert "What makes the descriptors alike" in html
+    assert "What makes the whole pictures alike" in html
 
 
 def test_the_indexed_image_may_be_named_by_its_id(

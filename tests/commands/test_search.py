@@ -164,7 +164,7 @@ def test_the_table_has_verdicts_and_says_what_is_not_there(
     unknown, known = done(command(*line)).removesuffix("\n").split("\n\n")
     query, no_answer, head, *rows = unknown.splitlines()
     assert query == str(tmp_path / "plain.png")
-    assert no_answer == "probably not in the index: no more than 0 local features agree with any image"
+    assert no_answer == "probably not in the index: no more than 0 local features agree with any of these"
     assert head.split() == ["rank", "score", "inliers", "verdict", "path"]
     assert [row.split()[2:4] for row in rows] == [["0", "different"]] * 2
     assert known.splitlines()[-2].split()[-1] == str(photos / "000.jpg")
