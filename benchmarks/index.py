@@ -28,8 +28,8 @@ import timing
 
 from tfvlad.config import IndexConfig
 from tfvlad.index import Hit, Index
-from tfvlad.index._folders import Root
 from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.graph import HnswGraph
 from tfvlad.index.ranking import search_exactly

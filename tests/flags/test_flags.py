@@ -41,7 +41,7 @@ FLAGS = {
         "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
         "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",
         "intra_norm", "power", "shrinkage", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output",
-        "format",
+        "format", "search_settings", "views", "query_views", "verify", "verifier", "expand",
     },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.reports.explanation_page import (
     MOST_LINES,
     ExplainedMatch,

@@ -11,7 +11,7 @@ import tfvlad
 from tfvlad.commands._printing import table
 
 if TYPE_CHECKING:
-    from tfvlad.evaluation.querying import Finding
+    from tfvlad.evaluation.queries_and_results import Finding
 
 
 def finding(values: flags.FlagValues) -> Finding:
@@ -39,7 +39,7 @@ def check_verifier(verifier: str) -> None:
 
 def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
     """Returns a query and its hits as text, with inliers and verdicts where there are any."""
-    from tfvlad.evaluation.querying import no_answer
+    from tfvlad.evaluation.queries_and_results import no_answer
 
     head, rows = ["rank", "score"], [[str(rank), f"{hit.score:.4f}"] for rank, hit in enumerate(hits, start=1)]
     if any(hit.verdict is not None for hit in hits):

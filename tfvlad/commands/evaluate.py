@@ -17,7 +17,7 @@ from tfvlad_flags import paths
 from tfvlad_flags import search as search_flags
 
 if TYPE_CHECKING:
-    from tfvlad.evaluation.querying import Finding
+    from tfvlad.evaluation.queries_and_results import Finding
 
 OPERANDS = ""
 

@@ -20,7 +20,7 @@ from tfvlad_flags import paths
 from tfvlad_flags import search as search_flags
 
 if TYPE_CHECKING:
-    from tfvlad.evaluation.querying import Finding
+    from tfvlad.evaluation.queries_and_results import Finding
 
 Part = tuple[float, float, float, float]  # x, y, width and height in pixels
 
@@ -73,7 +73,7 @@ def _write_page(
 ) -> None:
     """Writes the page of results; the first verified hits of the first queries are explained on it."""
     from tfvlad.evaluation import QueryResult, ResultHit
-    from tfvlad.evaluation.querying import no_answer
+    from tfvlad.evaluation.queries_and_results import no_answer
     from tfvlad.reports.explanation_page import ExplainedMatch
     from tfvlad.reports.results_page import write_results_page
 
@@ -110,7 +110,7 @@ def _write_page(
 
 
 def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
-    from tfvlad.evaluation.querying import no_answer
+    from tfvlad.evaluation.queries_and_results import no_answer
 
     verified = any(hit.verdict is not None for hit in hits)
     answer = {"answered": no_answer(hits) is None} if verified else {}

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfvlad.evaluation.index_evaluation import IndexEvaluation, evaluate_index, load_queries_and_database
     from tfvlad.evaluation.metrics import Evaluation, evaluate
-    from tfvlad.evaluation.querying import (
+    from tfvlad.evaluation.queries_and_results import (
         EncodedQueries,
         QueryResult,
         ResultHit,
@@ -49,17 +49,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "EncodedQueries": "querying",
+    "EncodedQueries": "queries_and_results",
     "Evaluation": "metrics",
     "IndexEvaluation": "index_evaluation",
-    "QueryResult": "querying",
-    "ResultHit": "querying",
-    "SearchedQueries": "querying",
-    "encode_queries": "querying",
+    "QueryResult": "queries_and_results",
+    "ResultHit": "queries_and_results",
+    "SearchedQueries": "queries_and_results",
+    "encode_queries": "queries_and_results",
     "evaluate": "metrics",
     "evaluate_index": "index_evaluation",
     "load_queries_and_database": "index_evaluation",
-    "search_queries": "querying",
+    "search_queries": "queries_and_results",
 }
 
 

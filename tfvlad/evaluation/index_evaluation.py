@@ -25,7 +25,7 @@ from tfvlad.evaluation.datasets import (
     split_name,
 )
 from tfvlad.evaluation.metrics import Evaluation
-from tfvlad.evaluation.querying import (
+from tfvlad.evaluation.queries_and_results import (
     EncodedQueries,
     Finding,
     QueryResult,

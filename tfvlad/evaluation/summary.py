@@ -10,7 +10,7 @@ import numpy as np
 from tfvlad.evaluation.datasets import Judgement, Truth
 from tfvlad.evaluation.index_evaluation import IndexEvaluation, Ranking
 from tfvlad.evaluation.metrics import RECALL_LEVELS, Evaluation, FloatArray, interpolated_precision, recall_by_rank
-from tfvlad.evaluation.querying import QueryResult
+from tfvlad.evaluation.queries_and_results import QueryResult
 from tfvlad.storage.atomic import or_null
 
 _PAGE_QUERIES = 10  # the worst and the best queries that a page shows

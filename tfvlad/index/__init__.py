@@ -16,10 +16,10 @@ This package imports `tfvlad.matching`, `tfvlad.encoding` and `tfvlad.images` (w
 first needed), `tfvlad.storage`, `tfvlad.config` and `tfvlad.errors`.
 """
 
-from tfvlad.index._folders import IndexedFolder
 from tfvlad.index._graph_recall import GraphRecall
 from tfvlad.index._hits import Hit
 from tfvlad.index._sync import SyncReport
+from tfvlad.index._synced_folders import IndexedFolder
 from tfvlad.index.index import Index
 
 __all__ = ["GraphRecall", "Hit", "Index", "IndexedFolder", "SyncReport"]

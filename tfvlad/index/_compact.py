@@ -11,8 +11,8 @@ from threadpoolctl import ThreadpoolController
 from tfvlad.config import LOCAL_DIMENSIONS
 from tfvlad.images.views import WHOLE
 from tfvlad.matching.cells import describe_cells
+from tfvlad.matching.compression import Projection
 from tfvlad.matching.local_features import LocalFeatures
-from tfvlad.matching.projection import Projection
 
 UPRIGHT = WHOLE.to_picture((1, 1))  # of the whole picture as it stands
 

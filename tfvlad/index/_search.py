@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.errors import ConfigError
-from tfvlad.index._folders import Folders
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._hits import Files, Hit, in_order
+from tfvlad.index._synced_folders import Folders
 from tfvlad.index.catalog import Catalog, Snapshot
 from tfvlad.index.ranking import Ranking, best_images, search_exactly, search_through_graph, unit_rows
 from tfvlad.index.reranking import Candidate, Query, Reranker

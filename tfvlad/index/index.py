@@ -17,13 +17,13 @@ from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
 from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
 from tfvlad.images.views import WHOLE, View, parse_views
 from tfvlad.index._compact import UPRIGHT, compact
-from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
 from tfvlad.index._hits import Hit
 from tfvlad.index._queries import QueryReader
 from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
+from tfvlad.index._synced_folders import Folders, IndexedFolder
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.graph import HnswGraph
 from tfvlad.index.hubness import measure_hubness

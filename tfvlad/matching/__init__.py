@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfvlad.matching.cells import cell_positions, describe_cells, select_cells
+    from tfvlad.matching.compression import Projection
     from tfvlad.matching.drawing import draw_matches
     from tfvlad.matching.explanation import Explanation, Pose, box_around, explain, outline, pose
     from tfvlad.matching.local_features import LocalFeatures
-    from tfvlad.matching.projection import Projection
     from tfvlad.matching.shares import pooling_shares, vlad_shares
     from tfvlad.matching.sift import SiftVerifier
     from tfvlad.matching.verdict import CELLS_PRIOR, SIFT_PRIOR, Calibration, Verdict, calibrate
@@ -44,7 +44,7 @@ _HOME = {
     "outline": "explanation",
     "pose": "explanation",
     "LocalFeatures": "local_features",
-    "Projection": "projection",
+    "Projection": "compression",
     "pooling_shares": "shares",
     "vlad_shares": "shares",
     "SiftVerifier": "sift",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.reports._page import write_page
 from tfvlad.reports.explanation_page import ExplainedMatch, Seen, seen
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tfvlad.errors import ArtifactError
 from tfvlad.images.views import parse_views
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import setting
 from tfvlad.matching.local_features import MOST_CELLS

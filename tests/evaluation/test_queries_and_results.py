@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.querying import no_answer, search_queries
+from tfvlad.evaluation.queries_and_results import no_answer, search_queries
 
 
 class Asked:
