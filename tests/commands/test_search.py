@@ -240,7 +240,8 @@ def test_verified_results_are_explained_on_the_page(
     command: Command, verifying_index: Path, queries: Path, tmp_path: Path
 ) -> None:
     page = tmp_path / "hits.html"
-    done(command("search", "--index", verifying_index, "--k=5", queries / "006.jpg", "--html", page))
+    line = ["search", "--index", verifying_index, "--k=5", queries / "006.jpg", "--query_views=whole"]
+    done(command(*line, "--html", page))
     html = page.read_text(encoding="utf-8")
     assert 1 <= html.count("<details") <= 3
     assert html.count(' class="agreed') == 5
