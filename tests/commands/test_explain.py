@@ -20,7 +20,7 @@ def test_a_page_tells_why(command: Command, verifying_index: Path, queries: Path
     html = page.read_text(encoding="utf-8")
     assert html.count("data:image/jpeg;base64,") == 2
     assert 'class="line"' in html
-    assert "What makes the descriptors alike" in html
+    assert "What makes the whole pictures alike" in html
 
 
 def test_the_indexed_image_may_be_named_by_its_id(
@@ -91,3 +91,21 @@ def test_an_indexed_file_that_is_gone(
     (folder / "000.jpg").unlink()
     line = ["explain", "--index", tmp_path / "index", "--output", tmp_path / "why.html", queries / "000.jpg"]
     assert refusal(command(*line, folder / "000.jpg")) == f"tfvlad explain: {folder}/000.jpg: No such file or directory"
+
+
+def test_an_index_of_format_1_is_verified_and_explained(command: Command, tmp_path: Path) -> None:
+    """It keeps no local features: they are made of the files. Nothing in the index changes."""
+    golden = Path(__file__).parents[1] / "golden" / "v1"
+    shutil.copytree(golden, tmp_path / "v1")
+    index, query, page = tmp_path / "v1" / "index", tmp_path / "v1" / "photos" / "a.png", tmp_path / "why.html"
+    catalog = (index / "catalog.sqlite").read_bytes()
+    plain = done(command("search", "--index", index, query))
+    assert plain.splitlines()[1].split() == ["rank", "score", "path"]
+    verified = done(command("search", "--index", index, query, "--verify=2", "--query_views=whole"))
+    assert "verdict" in verified
+    done(command("explain", "--index", index, "--output", page, query, tmp_path / "v1" / "photos" / "c.png"))
+    assert page.exists()
+    assert (index / "catalog.sqlite").read_bytes() == catalog
+    assert refusal(command("index", "--index", index, "--calibrate")) == (
+        f"tfvlad index: {index} keeps no local features to be calibrated on"
+    )

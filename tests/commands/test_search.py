@@ -164,7 +164,7 @@ def test_the_table_has_verdicts_and_says_what_is_not_there(
     unknown, known = done(command(*line)).removesuffix("\n").split("\n\n")
     query, no_answer, head, *rows = unknown.splitlines()
     assert query == str(tmp_path / "plain.png")
-    assert no_answer == "probably not in the index: no more than 0 local features agree with any image"
+    assert no_answer == "probably not in the index: no more than 0 local features agree with any of these"
     assert head.split() == ["rank", "score", "inliers", "verdict", "path"]
     assert [row.split()[2:4] for row in rows] == [["0", "different"]] * 2
     assert known.splitlines()[-2].split()[-1] == str(photos / "000.jpg")
@@ -250,7 +250,8 @@ def test_verified_results_are_explained_on_the_page(
     command: Command, verifying_index: Path, queries: Path, tmp_path: Path
 ) -> None:
     page = tmp_path / "hits.html"
-    done(command("search", "--index", verifying_index, "--k=5", queries / "006.jpg", "--html", page))
+    line = ["search", "--index", verifying_index, "--k=5", queries / "006.jpg", "--query_views=whole"]
+    done(command(*line, "--html", page))
     html = page.read_text(encoding="utf-8")
     assert 1 <= html.count("<details") <= 3
     assert html.count(' class="agreed') == 5

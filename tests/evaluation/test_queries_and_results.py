@@ -87,6 +87,6 @@ def test_without_verification_nothing_is_said() -> None:
 
 def test_a_query_without_an_answer_is_said_to_have_none() -> None:
     hits = [hit("a.jpg", 4, "different"), hit("b.jpg", 6, "different"), hit("c.jpg")]
-    assert no_answer(hits) == "probably not in the index: no more than 6 local features agree with any image"
+    assert no_answer(hits) == "probably not in the index: no more than 6 local features agree with any of these"
     hits = [hit("a.jpg", 12, "unsure"), hit("b.jpg", 6, "different")]
     assert no_answer(hits) == "probably not in the index: 12 local features agree with a.jpg, which is unsure"

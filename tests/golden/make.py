@@ -1,6 +1,6 @@
-"""Writes the golden folders of a format: a tiny encoder in an index of three drawn images.
+"""Writes the golden folders of a format: a tiny encoder in an index of a few drawn images.
 
-    python tests/golden/make.py tests/golden/v1
+    python tests/golden/make.py tests/golden/v2
 
 It is run once, by the first release of a format, and its result is kept: every later release must read it. A new
 format gets a folder of its own.

@@ -82,9 +82,9 @@ def test_nothing_that_agrees_is_said(tmp_path: Path, pictures: tuple[Picture, Pi
 def test_shares_that_are_not_known(tmp_path: Path, pictures: tuple[Picture, Picture]) -> None:
     query, found = (picture._replace(shares=None) for picture in pictures)
     html = page(tmp_path, match((query, found)))
-    assert "What makes the descriptors alike" not in html
-    assert "cosine of the descriptors" not in html
-    assert "The cosine of the two descriptors, 0.240, is a sum" in page(tmp_path, match((query, pictures[1])))
+    assert "What makes the whole pictures alike" not in html
+    assert "cosine of the whole pictures" not in html
+    assert "upright and whole, is 0.240." in page(tmp_path, match((query, pictures[1])))
 
 
 def test_many_lines_are_thinned_out(tmp_path: Path, pictures: tuple[Picture, Picture]) -> None:

@@ -54,7 +54,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         index.sync(drawn.covers)
         dataset, _ = load_queries_and_database(index, queries=str(drawn.photographs))
         evaluation = evaluate_index(index, dataset, finding={"verify": _COVERS})
-        metrics = metric_rows(evaluation.metrics)
+        metrics = metric_rows(evaluation.best.evaluation)
         print(f"\n{table(*metric_table(evaluation))}\n")
         best = max(evaluation.results, key=lambda result: max((hit.inliers or 0 for hit in result.hits), default=0))
         odd = draw_odd_queries(folder, best.query, covers=_COVERS, seed=values.seed)

@@ -80,7 +80,11 @@ def _write_page(
     box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
     explained: dict[tuple[str, str], tfvlad.Hit] = {}
     for query, hits in found[:_EXPLAINED_QUERIES]:
-        explained |= {(query, hit.path): hit for hit in hits[:_EXPLAINED_HITS] if hit.inliers}
+        explained |= {
+            (query, hit.path): hit
+            for rank, hit in enumerate(hits[:_EXPLAINED_HITS])
+            if hit.inliers and (rank == 0 or hit.verdict != "different")
+        }
 
     def explain(result: QueryResult, shown: ResultHit) -> ExplainedMatch | None:
         hit = explained.get((result.query, shown.path))

@@ -78,6 +78,11 @@ class IndexEvaluation:
     verdicts: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     @property
+    def best(self) -> Judgement:
+        """The judgement of `results` under the first protocol: of the verified rankings where there are any."""
+        return next(iter((self.verified or self.exact).values()))
+
+    @property
     def metrics(self) -> Evaluation:
         """The metrics of the exact rankings under the first protocol."""
         return next(iter(self.exact.values())).evaluation

@@ -225,7 +225,7 @@ def no_answer(hits: Sequence[Hit]) -> str | None:
 
     Example:
       >>> no_answer(index.search("something else.jpg")[0])
-      'probably not in the index: no more than 9 local features agree with any image'
+      'probably not in the index: no more than 9 local features agree with any of these'
     """
     verified = [hit for hit in hits if hit.verdict is not None]
     if not verified or any(hit.verdict in ("same", "likely") for hit in verified):
@@ -233,7 +233,7 @@ def no_answer(hits: Sequence[Hit]) -> str | None:
     best = max(verified, key=lambda hit: hit.inliers or 0)
     if best.verdict == "unsure":
         return f"probably not in the index: {best.inliers} local features agree with {best.path}, which is unsure"
-    return f"probably not in the index: no more than {best.inliers} local features agree with any image"
+    return f"probably not in the index: no more than {best.inliers} local features agree with any of these"
 
 
 def _sources(queries: Sequence[Query], index: Index, reasons: dict[int, str]) -> Iterator[tuple[int, Source]]:

@@ -210,7 +210,7 @@ def write_explanation_page(path: str | os.PathLike[str], match: ExplainedMatch) 
             "verdict": match.verdict,
             "probability": written_probability(match.probability),
             "local features agree": str(len(match.cells)),
-            **({} if match.cosine is None else {"cosine of the descriptors": match.cosine}),
+            **({} if match.cosine is None else {"cosine of the whole pictures": match.cosine}),
         },
         match=match,
         seen=shown,
