@@ -252,7 +252,8 @@ class Index:
             that are verified as the same, or likely to be); for collections with several photographs of each thing.
           reciprocal: neighbours of each image by which the shortlist is re-ordered before it is verified, such as 5: an
             image that has the query, or neighbours of it, among its own neighbours comes forward. For collections with
-            several photographs of each thing, too; 0 leaves that out. See `tfvlad.index.reciprocal`.
+            several photographs of each thing, too, about as many as this number. 0 leaves that out; see
+            `tfvlad.index.reciprocal`.
 
         Returns:
           A list of hits, best first, for each query, even if there is only one query.
