@@ -12,6 +12,7 @@ from tfvlad.images.views import KINDS, parse_views
 
 _MOST_VERIFIED = 100_000  # some GiB of local features
 _MOST_EXPANDED = 1000
+_MOST_NEIGHBOURS = 500  # whose shortlist is as long as that of which all is re-ordered
 _BOX = "must be x,y,w,h: four numbers of pixels, from 0 on, and the last two above 0"
 
 
@@ -23,7 +24,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define_finding(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --exact, --expand and the flags of `define_verification`, which decide what is found."""
+    """Defines --exact, --expand, --reciprocal and the flags of `define_verification`, which decide what is found."""
     define_exact(values)
     define_verification(values)
     flags.DEFINE_integer(
@@ -33,6 +34,16 @@ def define_finding(values: flags.FlagValues = flags.FLAGS) -> None:
         "verified; helps where several images show the same. 0 leaves that out.",
         lower_bound=0,
         upper_bound=_MOST_EXPANDED,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "reciprocal",
+        0,
+        "Re-order the shortlist by so many neighbours of each image, before it is verified: images come forward that "
+        "have the query, or neighbours of it, among their own; helps where several images show the same, about as many "
+        "as that. 0 leaves that out.",
+        lower_bound=0,
+        upper_bound=_MOST_NEIGHBOURS,
         flag_values=values,
     )
 

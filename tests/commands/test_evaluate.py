@@ -186,6 +186,8 @@ def test_a_search_by_descriptors_only_is_judged_once(command: Command, verifying
     viewed = document(command(*line, "--query_views=rotations:2", "--exact"))
     assert set(viewed["protocols"]["all"]) == {"exact", "verified"}
     assert "verdicts" not in viewed
+    by_neighbours = document(command(*line, "--reciprocal=3", "--exact"))
+    assert set(by_neighbours["protocols"]["all"]) == {"exact", "verified"}
 
 
 def test_what_verification_puts_first_comes_first(index: Path, queries: Path, monkeypatch: pytest.MonkeyPatch) -> None:

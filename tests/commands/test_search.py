@@ -207,6 +207,16 @@ def test_views_boxes_and_expansion_are_passed_on(
     assert one["hits"][0]["score"] > 0.99
 
 
+def test_neighbours_are_passed_on(command: Command, verifying_index: Path, queries: Path) -> None:
+    paths = sorted(queries.iterdir())
+    line = ["search", *paths, "--index", verifying_index, "--format=json", "--verify=0", "--query_views=whole"]
+    with tfvlad.Index.open(verifying_index) as opened:
+        found = opened.search(paths, verify=0, query_views="whole", reciprocal=3)
+    given = document(command(*line, "--reciprocal=3"))
+    assert [[hit["path"] for hit in one["hits"]] for one in given] == [[hit.path for hit in hits] for hits in found]
+    assert given != document(command(*line))
+
+
 @pytest.mark.parametrize(("box", "pixels"), [("500,0,10,10", "500,0 to 510,10"), ("90,60,40,40", "90,60 to 130,100")])
 def test_a_box_outside_of_the_picture_is_refused(
     command: Command, index: Path, queries: Path, box: str, pixels: str

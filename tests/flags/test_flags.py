@@ -27,11 +27,11 @@ FLAGS = {
     },
     "search": {
         "index", "encoder", "k", "exact", "format", "html", "max_pixels", "verify", "verifier", "query_views", "box",
-        "expand",
+        "expand", "reciprocal",
     },
     "evaluate": {
         "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",
-        "html", "max_pixels", "verify", "verifier", "query_views", "expand",
+        "html", "max_pixels", "verify", "verifier", "query_views", "expand", "reciprocal",
     },
     "explain": {
         "index", "encoder", "max_pixels", "output", "box", "verifier",
@@ -153,6 +153,8 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         (search.define, "--verifier=orb"),
         (search.define, "--expand=-1"),
         (search.define, "--expand=1001"),
+        (search.define, "--reciprocal=-1"),
+        (search.define, "--reciprocal=501"),
         (index.define_kept, "--local_features=-1"),
         (index.define_kept, "--local_features=16385"),
         (index.define_kept, "--local_features=many"),
@@ -199,6 +201,7 @@ def test_nothing_is_said_of_verification_by_default() -> None:
     """The index knows what suits it."""
     values = parsed(search.define)
     assert (values.verify, values.verifier, values.query_views, values.expand) == (None, "cells", None, 0)
+    assert values.reciprocal == 0
     assert search.box(values) is None
     assert parsed(index.define_kept).flag_values_dict() == {"views": None, "local_features": None}
 

@@ -22,6 +22,7 @@ def finding(values: flags.FlagValues) -> Finding:
         "query_views": values.query_views,
         "verifier": values.verifier,
         "expand": values.expand,
+        "reciprocal": values.reciprocal,
     }
 
 

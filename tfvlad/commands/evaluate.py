@@ -66,4 +66,5 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 def _asked_for(values: flags.FlagValues, index: tfvlad.Index) -> Finding | None:
     """Returns what is judged beside the descriptors' ranking; None where a search would give just that."""
     verifies = index.local_features > 0 if values.verify is None else values.verify > 0
-    return finding(values) if verifies or values.query_views or values.expand else None
+    differs = verifies or values.query_views or values.expand or values.reciprocal
+    return finding(values) if differs else None

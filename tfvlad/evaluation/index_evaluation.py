@@ -58,8 +58,8 @@ class IndexEvaluation:
       results: the queries with their first hits, verified where that was asked for and else exact, judged by the first
         protocol, and the first right answer where it comes later.
       failures: the queries that could not be used; they are left out of everything else.
-      verified: protocol -> judgement of the rankings that a search gives which verifies, has query views or expands;
-        None where that was not asked for.
+      verified: protocol -> judgement of the rankings that a search gives which verifies, has query views, expands or
+        re-orders by neighbours; None where that was not asked for.
       verified_rankings: for each query the first hits of such a search, followed by all other ids in exact order; None
         where that was not asked for.
       verdicts: verdict -> how many of the verified hits that got it are right, and how many are wrong, under the first

@@ -35,6 +35,7 @@ class Finding(TypedDict, total=False):
     query_views: str | None
     verifier: VerifierName
     expand: int
+    reciprocal: int
 
 
 class SearchedQueries(NamedTuple):

@@ -6,7 +6,7 @@ the descriptors of each image's views, and its local features. The graph (`tfvla
 it at any time.
 
 A search goes through `_queries` (a query's views and their descriptors), `_search` (the shortlist: `ranking`, `graph`,
-`hubness`), `verification` (a closer look at it) and `_hits`.
+`hubness`, and `reciprocal` where that is asked for), `verification` (a closer look at it) and `_hits`.
 
 Two Protocols are the places where the index will grow: `tfvlad.index.graph.Graph`, an approximate search, and
 `tfvlad.index.reranking.Reranker`, a closer look at what was found. Kinds of views are rows of

@@ -222,6 +222,7 @@ class Index:
         query_views: str | None = None,
         verifier: str = "cells",
         expand: int = 0,
+        reciprocal: int = 0,
     ) -> list[list[Hit]]:
         """Finds the images that show the same as each query, or are most like it.
 
@@ -249,6 +250,10 @@ class Index:
             files (it needs OpenCV, ``pip install 'tfvlad[sift]'``).
           expand: the query is searched for a second time, together with so many of the images that were found (of those
             that are verified as the same, or likely to be); for collections with several photographs of each thing.
+          reciprocal: neighbours of each image by which the shortlist is re-ordered before it is verified, such as 5: an
+            image that has the query, or neighbours of it, among its own neighbours comes forward. For collections with
+            several photographs of each thing, too, about as many as this number. 0 leaves that out; see
+            `tfvlad.index.reciprocal`.
 
         Returns:
           A list of hits, best first, for each query, even if there is only one query.
@@ -261,12 +266,12 @@ class Index:
             isinstance(queries, np.ndarray) and queries.ndim <= 3
         )
         sources: Sequence[Source] = [queries] if is_one else queries  # type: ignore[list-item, assignment]
-        plan = self._plan(verify, query_views, verifier, expand)
+        plan = self._plan(verify, query_views, verifier, expand, reciprocal)
         indexed = box is None and (query_views is None or plan.views == (WHOLE,))
         features = plan.reranker is not None and plan.method.needs_features
         found: list[list[Hit]] = []
         for chunk in self._queries.read(sources, plan.views, box, features, indexed):
-            found += self._searcher.find(chunk, k, exact, plan.reranker, plan.correct, expand)
+            found += self._searcher.find(chunk, k, exact, plan.reranker, plan.correct, expand, reciprocal)
         return found
 
     def search_indexed(
@@ -278,6 +283,7 @@ class Index:
         verify: int | None = None,
         verifier: str = "cells",
         expand: int = 0,
+        reciprocal: int = 0,
     ) -> list[Hit]:
         """Finds the images that show the same as an indexed one; needs no encoder and no TensorFlow.
 
@@ -291,9 +297,9 @@ class Index:
         Raises:
           ConfigError: the index does not hold it, or a setting cannot work.
         """
-        plan = self._plan(verify, "whole", verifier, expand)
+        plan = self._plan(verify, "whole", verifier, expand, reciprocal)
         query = self._indexed(file, plan.reranker is not None and plan.method.needs_features)
-        [hits] = self._searcher.find([query], k, exact, plan.reranker, plan.correct, expand)
+        [hits] = self._searcher.find([query], k, exact, plan.reranker, plan.correct, expand, reciprocal)
         return hits
 
     def explain(
@@ -328,7 +334,7 @@ class Index:
 
         file = hit.id if isinstance(hit, Hit) else hit
         query_view = hit.query_view if isinstance(hit, Hit) else None
-        plan = self._plan(1, None, verifier, 0)
+        plan = self._plan(1, None, verifier)
         views = plan.views if query_view is None else tuple(dict.fromkeys([WHOLE, View.from_name(query_view)]))
         indexed = box is None and views == (WHOLE,)
         [[asked]] = self._queries.read([query], views, box, plan.method.needs_features, indexed)
@@ -483,11 +489,13 @@ class Index:
                 f"{self._path} was made with the encoder {made_with[:12]}, not {given[:12]}; make a new index for that"
             )
 
-    def _plan(self, verify: int | None, query_views: str | None, verifier: str, expand: int) -> _Plan:
+    def _plan(
+        self, verify: int | None, query_views: str | None, verifier: str, expand: int = 0, reciprocal: int = 0
+    ) -> _Plan:
         """How a search goes on, from what was asked for and what the index keeps."""
         from tfvlad.index.verification import Verification  # imports Numba
 
-        for name, value in (("verify", verify), ("expand", expand)):
+        for name, value in (("verify", verify), ("expand", expand), ("reciprocal", reciprocal)):
             if value is not None and operator.index(value) < 0:
                 raise ConfigError(f"{name} must be 0 or more, got {value}")
         with self._catalog.read() as snapshot:

@@ -67,7 +67,8 @@ class Candidate(NamedTuple):
       query_view: the position of the query's view that fits best; -1 where that is not known.
       box: where the query lies in the image: x, y, width, height in pixels; None where that is not known.
       corrected: the score minus how near the image's view is to any query, see `tfvlad.index.hubness`; the score itself
-        where there is no such correction. The shortlist is in the order of these.
+        where there is no such correction. `tfvlad.index.reciprocal` mixes it with what neighbours say. The shortlist is
+        in the order of these.
       path: one of the files that show the image.
     """
 
