@@ -34,6 +34,8 @@ _FEW = 1000
 _LARGE_SHARE = 10
 
 # Where scores are corrected afterwards, so many times as many images as are wanted are ranked, but no more than that.
+# For 301 photographs with 24 views each, a shortlist of 50 of 20,000 images had the right one for 0.983 of them; with 6
+# times as many for 0.977, with 4 times for 0.970. Of 100,000 images it took 50 ms of CPU time; 30 and 18 ms with fewer.
 _CORRECTED = 10
 _MOST_CORRECTED = 1000
 
