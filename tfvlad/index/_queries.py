@@ -106,7 +106,7 @@ class QueryReader:
         if not len(block.vectors) or (features and not kept):
             return None
         local = {WHOLE.turn: LocalFeatures.from_bytes(kept[image], self._catalog.path)} if features else {}
-        return Query(unit_rows(block.vectors, self._catalog.dim), (WHOLE,), source, local)
+        return Query(unit_rows(block.vectors, self._catalog.dim), (WHOLE,), source, local, image=image)
 
 
 def _described(

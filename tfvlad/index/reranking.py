@@ -33,6 +33,7 @@ class Query:
       source: the query's picture; None where only descriptors were given.
       features: the compact local features of whole pictures by their turn in degrees, as far as they are known.
       describe: gives the local features of the picture turned by some degrees; None where that cannot be done.
+      image: the id of the indexed image that has the same bytes as the query; None where that is not known.
     """
 
     descriptors: NDArray[np.float32]
@@ -40,6 +41,7 @@ class Query:
     source: Source | None = None
     features: dict[float, LocalFeatures] = dataclasses.field(default_factory=dict)
     describe: Callable[[Sequence[float]], Sequence[LocalFeatures]] | None = None
+    image: int | None = None
 
     @property
     def descriptor(self) -> NDArray[np.float32]:
