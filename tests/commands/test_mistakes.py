@@ -170,10 +170,10 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("layers --backbone={bad}/nowhere.keras", "no such file"),
         # What the images cannot give.
         (f"{FIT} --dim=8", "dim=8 is too large: 8 images and vectors of 32 dimensions give 7 at most"),
-        (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 512 local features; give more images"),
+        (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 384 local features; give more images"),
         (
             f"{FIT} --backbone={{bad}}/wide.keras --layer=wide --image_size=8",
-            "none of the 8 images can be used; the first is {photos}/000.jpg: 8x8 pixels are too few for this layer",
+            "none of the 8 images can be used; the first is {photos}/000.jpg: 8x6 pixels are too few for this layer",
         ),
         # Encoders.
         (f"{FIT} --encoder={{bad}}/folder", "exists and is not an encoder; it is not overwritten"),

@@ -34,7 +34,8 @@ def define(values: flags.FlagValues) -> None:
     sweep_flags.define(values)
     sweep_flags.define_searches(values)
     encoder.define_network(values)
-    encoder.define_encoding(values)
+    # Images of one size go through the network together, and fully connected layers take no others.
+    encoder.define_encoding(values, resize="stretch")
     encoder.define_seed(values)
     paths.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
     paths.define_format(values)
