@@ -28,8 +28,8 @@ import timing
 
 from tfvlad.config import IndexConfig
 from tfvlad.index import Hit, Index
-from tfvlad.index._folders import Root
 from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.graph import HnswGraph
 from tfvlad.index.ranking import search_exactly
@@ -224,7 +224,7 @@ def synchronise_ours(place: str) -> timing.Prepared:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(number))
     encoder: Any = ReadyEncoder(vectors)
-    index = Index.create(folder / "index", encoder)
+    index = Index.create(folder / "index", encoder, local_features=0)
     return timed(lambda: index.sync(folder / "photos"))
 
 

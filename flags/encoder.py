@@ -49,7 +49,7 @@ def _define_setting(values: flags.FlagValues) -> None:
         "layer",
         _DEFAULT.layer,
         "The layer whose activations are the local features, by its name or the paper's (conv4_3, inception_4a); see "
-        "`tfvlad layers`. Default: vgg16 block4_conv3, inceptionv3 mixed5.",
+        "`tfvlad layers`. Default: vgg16 block4_conv2, inceptionv3 mixed5.",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -72,17 +72,23 @@ def _define_setting(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "dim",
         _DEFAULT.dim,
-        "Dimensions left by PCA-whitening; 0 keeps the whole vector, unwhitened.",
+        "Dimensions left by PCA-whitening; 0 keeps the whole vector, unwhitened. Fewer are left by default where there "
+        "are too few images for so many.",
         lower_bound=0,
         flag_values=values,
     )
 
 
-def define_encoding(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags that a sweep does not vary, beside those of the network."""
+def define_encoding(values: flags.FlagValues = flags.FLAGS, resize: Resize = _DEFAULT.resize) -> None:
+    """Defines the flags that a sweep does not vary, beside those of the network.
+
+    Args:
+      values: where to define them.
+      resize: the default of --resize.
+    """
     flags.DEFINE_enum(
         "resize",
-        _DEFAULT.resize,
+        resize,
         get_args(Resize),
         "stretch squashes images to a square (the paper's way), fit keeps their aspect ratio.",
         flag_values=values,

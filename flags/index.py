@@ -6,18 +6,21 @@ from typing import Any
 
 from absl import flags
 
-from tfvlad.config import IndexConfig
+from tfvlad.config import LOCAL_FEATURES, IndexConfig
+from tfvlad.images.views import KINDS
+from tfvlad_flags.search import check_views
 
 _DEFAULT = IndexConfig()
+_MOST_CELLS = 2**14  # of an image; the format of local features has no more
 _MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integers
 
 
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --images and --report; one of the two is needed."""
+    """Defines --images, --report and --calibrate; one of the three is needed."""
     flags.DEFINE_multi_string(
         "images",
         None,
-        "A folder of images, with its sub-folders; needed unless --report is given, may be repeated.",
+        "A folder of images, with its sub-folders; needed unless --report or --calibrate is given, may be repeated.",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -26,8 +29,36 @@ def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
         "Change nothing: list the folders that the index holds and, with the reason, the files it could not use.",
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "calibrate",
+        False,
+        "Measure anew, on pairs of the index's own images, how many local features agree by chance, which verdicts "
+        "rest on. It is done by itself whenever an index has doubled.",
+        flag_values=values,
+    )
     flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["images", "report"], _images_or_report, message="--images is needed", flag_values=values
+        ["images", "report", "calibrate"], _is_something_to_do, message="--images is needed", flag_values=values
+    )
+
+
+def define_kept(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --views and --local_features: what an index keeps of each image."""
+    flags.DEFINE_string(
+        "views",
+        None,
+        f"Views of each image to keep descriptors of, as {', '.join(f'{kind}:N' for kind in KINDS)}, with commas "
+        "between them; whole is the whole picture only. Of an index that is there already, what is missing is encoded, "
+        "and views that are no longer named are removed. Default: as the index has them; whole for a new one.",
+        flag_values=values,
+    )
+    flags.register_validator("views", check_views("views"), flag_values=values)  # type: ignore[no-untyped-call]
+    flags.DEFINE_flag(
+        _CellsFlag(
+            "local_features",
+            "Local features to keep of each image, at most; each takes 68 bytes. Searches are verified by them. "
+            f"Default: as the index has it; {LOCAL_FEATURES} for a new one.",
+        ),
+        flag_values=values,
     )
 
 
@@ -83,5 +114,36 @@ def index_config(values: flags.FlagValues = flags.FLAGS) -> IndexConfig:
     return IndexConfig(m=values.m, ef_construction=values.ef_construction, ef_search=values.ef_search)
 
 
-def _images_or_report(given: dict[str, Any]) -> bool:
-    return bool(given["report"] or (given["images"] and all(given["images"])))
+def kept(values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """Returns what a new index is to keep of each image, where the flags say so: arguments of `tfvlad.Index.create`."""
+    return {name: values[name].value for name in ("views", "local_features") if values[name].value is not None}
+
+
+def _is_something_to_do(given: dict[str, Any]) -> bool:
+    if given["images"]:
+        return bool(given["report"] or all(given["images"]))
+    return bool(given["report"] or given["calibrate"])
+
+
+class _Cells(flags.ArgumentParser[int]):
+    """Reads a number of local features; true and false, as of a flag without a value, are the usual number and 0."""
+
+    syntactic_help = "a whole number"
+
+    def parse(self, argument: Any) -> int:
+        if str(argument).lower() in ("true", "false"):
+            return LOCAL_FEATURES if str(argument).lower() == "true" else 0
+        number = int(argument)
+        if not 0 <= number <= _MOST_CELLS:
+            raise ValueError(f"must be 0 to {_MOST_CELLS}")
+        return number
+
+    def flag_type(self) -> str:
+        return "int"
+
+
+class _CellsFlag(flags.Flag[int]):
+    """``--local_features``, ``--local_features=N`` and ``--nolocal_features``."""
+
+    def __init__(self, name: str, help_text: str) -> None:
+        super().__init__(_Cells(), flags.ArgumentSerializer(), name, None, help_text, boolean=True)

@@ -1,4 +1,4 @@
-"""The flags of a sweep: which settings it tries, and on which images."""
+"""The flags of a sweep: which settings and ways to search it tries, and on which images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from absl import flags
 
-from tfvlad.sweep.grid import Grid
+from tfvlad.images.views import KINDS
+from tfvlad.sweep.grid import Grid, SearchGrid
 
-_DEFAULT = Grid()
+_DEFAULT, _SEARCHES = Grid(), SearchGrid()
 _WHOLE = "full"  # of --dims
 
 
@@ -40,6 +41,35 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.register_validator(  # type: ignore[no-untyped-call]
             name, _are_numbers(name, least), flag_values=values
         )
+
+
+def define_searches(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of `search_grid`."""
+    kinds = f"as {', '.join(f'{kind}:N' for kind in KINDS)}, with commas between them, or whole; may be repeated."
+    flags.DEFINE_integer(
+        "search_settings",
+        None,
+        "With so many of the best settings, one by default, an index is made and searched in each of the ways that "
+        "--views, --query_views, --verify, --verifier and --expand name. None of these six: no ways to search are "
+        "tried.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    for name, default, help_text in (
+        ("views", _SEARCHES.views, f"Views of each image to try, {kinds}"),
+        ("query_views", _SEARCHES.query_views, f"Views of each query to try, {kinds}"),
+    ):
+        tried = " and ".join(default)
+        flags.DEFINE_multi_string(name, None, f"{help_text} Default of a search: {tried}.", flag_values=values)
+    for name, given, help_text in (
+        ("verify", _SEARCHES.verify, "Numbers of images of the shortlist to try to verify; 0 verifies none."),
+        ("verifier", _SEARCHES.verifiers, "Verifiers to try: cells, sift."),
+        ("expand", _SEARCHES.expand, "Numbers of hits to try to expand the query by; 0 does not expand it."),
+    ):
+        tried = ",".join(map(str, given))
+        flags.DEFINE_list(name, None, f"{help_text} Default of a search: {tried}.", flag_values=values)
+    for name in ("verify", "expand"):
+        flags.register_validator(name, _are_numbers(name, 0), flag_values=values)  # type: ignore[no-untyped-call]
 
 
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -90,6 +120,24 @@ def grid(values: flags.FlagValues = flags.FLAGS) -> Grid:
     )
 
 
+def search_grid(values: flags.FlagValues = flags.FLAGS) -> SearchGrid | None:
+    """Makes the grid of ways to search that the flags ask for; None where they ask for none.
+
+    Raises:
+      tfvlad.ConfigError: they do not fit together.
+    """
+    given: dict[str, Any] = {
+        "settings": values.search_settings,
+        "views": values.views and tuple(values.views),
+        "query_views": values.query_views and tuple(values.query_views),
+        "verify": values.verify and tuple(map(int, values.verify)),
+        "verifiers": values.verifier and tuple(values.verifier),
+        "expand": values.expand and tuple(map(int, values.expand)),
+    }
+    asked_for = {name: value for name, value in given.items() if value is not None}
+    return SearchGrid(**asked_for) if asked_for else None
+
+
 def _define_list(values: flags.FlagValues, name: str, default: tuple[Any, ...], help_text: str) -> None:
     flags.DEFINE_list(name, [str(value) for value in default], help_text, flag_values=values)
 
@@ -97,8 +145,8 @@ def _define_list(values: flags.FlagValues, name: str, default: tuple[Any, ...], 
 def _are_numbers(name: str, least: int) -> Any:
     whole = f", or {_WHOLE}" if name == "dims" else ""
 
-    def check(given: list[str]) -> bool:
-        for number in given:
+    def check(given: list[str] | None) -> bool:
+        for number in given or []:
             if not (number.isdecimal() and int(number) >= least) and not (whole and number == _WHOLE):
                 raise flags.ValidationError(
                     f"--{name} must be whole numbers from {least}, with commas between them{whole}, got {number!r}"

@@ -109,8 +109,20 @@ def _fit(photos: Path, network: str, path: Path, clusters: int = 4) -> Path:
 
 @pytest.fixture(scope="session")
 def index(photos: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of the photographs, to search only; a test that changes one makes its own."""
+    """An index of the photographs that keeps no local features, to search only; a test that changes one makes its own.
+
+    Its searches are in the order of the descriptors.
+    """
     path = tmp_path_factory.mktemp("index") / "index"
+    with tfvlad.Index.create(path, tfvlad.Encoder.load(encoder), local_features=0) as made:
+        made.sync(photos)
+    return path
+
+
+@pytest.fixture(scope="session")
+def verifying_index(photos: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the photographs that keeps local features, as one does by default; to search only."""
+    path = tmp_path_factory.mktemp("index") / "verifying"
     with tfvlad.Index.create(path, tfvlad.Encoder.load(encoder)) as made:
         made.sync(photos)
     return path
@@ -123,4 +135,5 @@ def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         pytest.fail("an image was encoded")
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", refuse)
+    for way in ("encode_stream", "describe_stream", "describe_views"):
+        monkeypatch.setattr(tfvlad.Encoder, way, refuse)

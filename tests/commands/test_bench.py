@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,16 @@ from helpers.command_results import REASONS, Command, document, done
 
 
 def test_stages_and_the_whole_are_told(command: Command, encoder: Path, photos: Path) -> None:
-    head, *stages, whole, verdict = done(command("bench", "--encoder", encoder, "--images", photos)).splitlines()
+    told = done(command("bench", "--encoder", encoder, "--images", photos)).splitlines()
+    head, *stages, whole, verdict, verification = told
     assert head.split("  ")[0] == "stage by itself"
     assert [row.split()[0] for row in stages] == ["decoding", "network", "VLAD", "whitening"]
     assert sum(float(row.split()[-1].rstrip("%")) for row in stages) == pytest.approx(100, abs=2)
     assert whole.startswith("all at once")
     assert verdict.startswith("8 images on ")
+    assert re.fullmatch(
+        r"verification: \d+\.\d ms for a query of \d+ local features and 50 candidates of \d+", verification
+    )
 
 
 def test_json_has_the_same_figures(command: Command, encoder: Path, photos: Path) -> None:
@@ -21,6 +26,10 @@ def test_json_has_the_same_figures(command: Command, encoder: Path, photos: Path
     assert found["images"] == 4
     assert found["images_per_second"] == pytest.approx(4 / found["seconds"])
     assert {"name", "seconds", "cpu_seconds"} == set(found["stages"][0])
+    assert set(found["verification"]) == {"candidates", "cells", "query_cells", "milliseconds"}
+    assert found["verification"]["candidates"] == 50
+    assert 0 < found["verification"]["cells"] <= found["verification"]["query_cells"]
+    assert found["verification"]["milliseconds"] > 0
 
 
 def test_broken_images_are_listed_and_left_out(command: Command, encoder: Path, broken: Path) -> None:

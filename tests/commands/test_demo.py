@@ -50,7 +50,7 @@ def test_the_whole_way(command: Command, connection: str, tmp_path: Path) -> Non
     out = done(command("demo", "--output", folder))
     assert f"Drawing covers, and photographs of them, in {folder}\n" in out
     assert WEIGHTS[connection] in out
-    metrics = dict(re.findall(r"^(queries|mAP|MRR|recall@\d+|mP@\d+) +([\d.]+)$", out, re.MULTILINE))
+    metrics = dict(re.findall(r"^(queries|mAP|MRR|recall@\d+|mP@\d+) +([\d.]+)(?: +[\d.]+)?$", out, re.MULTILINE))
     assert metrics.pop("queries") == "3"
     assert set(metrics) == {"mAP", "MRR", *(f"{name}@{k}" for name in ("recall", "mP") for k in (1, 5, 10))}
     assert all(0 <= float(value) <= 1 for value in metrics.values())
@@ -60,6 +60,15 @@ def test_the_whole_way(command: Command, connection: str, tmp_path: Path) -> Non
     html = Path(page[1]).read_text(encoding="utf-8")
     assert NETWORK[connection] + ", 96 px, 4-D" in html
     assert html.count("data:image/jpeg;base64,") == 3 + 3 * 3
+    assert re.search(r"^metric +exact +verified$", out, re.MULTILINE)
+    on_its_side, stranger = out.split("Searching for a photograph of another cover\n")
+    for block in (on_its_side.split("lies on its side\n")[1], stranger):
+        assert re.search(r"^rank +score +inliers +verdict +path$", block, re.MULTILINE)
+    assert f"{folder}/turned.jpg\n" in on_its_side
+    assert f"{folder}/stranger.jpg\nprobably not in the index: " in stranger
+    why = re.search(r"^Why the first was found: (.+)$", on_its_side, re.MULTILINE)
+    assert why
+    assert Path(why[1]).read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 2
     follow_up = re.search(r"^Next: tfvlad (.+)$", out, re.MULTILINE)
     assert follow_up
     assert f"{folder}/covers/" in done(command(*shlex.split(follow_up[1])))
@@ -72,7 +81,8 @@ def test_the_same_folder_again(command: Command, connection: str, tmp_path: Path
     assert done(command(*line)) == out
     done(command(*line, "--seed=1"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "covers", "encoder", "fitting", "index", "photographs", "results.html",
+        "covers", "encoder", "fitting", "index", "photographs", "results.html", "stranger.jpg",
+        "turned.jpg", "why.html",
     ]  # fmt: skip
     with tfvlad.Index.open(tmp_path / "index") as index:
         assert len(index) == 3

@@ -9,6 +9,7 @@ from helpers.command_results import REASONS, Command, assert_listed, document, d
 from PIL import Image, ImageEnhance
 
 import tfvlad
+from tfvlad.evaluation import evaluate_index, load_queries_and_database
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,8 @@ def test_a_right_answer_behind_the_hits_that_are_shown_is_on_the_page(
             ImageEnhance.Brightness(photograph).enhance(0.96 + number / 100).save(folder / f"copy{number}.jpg")
     done(command("index", "--images", folder, "--encoder", encoder, "--index", index))
     rule = truth(tmp_path, **{"000": {"ok": [ranking[1], ranking[2]]}})
-    done(command("evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html))
+    line = ["evaluate", "--index", index, "--queries", queries, "--ground_truth", rule, "--html", html]
+    done(command(*line, "--verify=0"))
     page = html.read_text(encoding="utf-8")
     assert page.count("the first of 2 right answers at rank 10") == 1
     assert page.count('<li class="hit right missed">') == 1
@@ -153,3 +155,58 @@ def test_the_page(command: Command, index: Path, queries: Path, tmp_path: Path) 
     assert page.count("✓ right") == 8
     assert '<li class="hit right missed">' not in page
     assert "folder" in refusal(command("evaluate", "--index", index, "--queries", queries, "--html", tmp_path))
+
+
+def test_the_verified_ranking_stands_beside_the_exact_one(
+    command: Command, verifying_index: Path, queries: Path, tmp_path: Path
+) -> None:
+    line = ["evaluate", "--index", verifying_index, "--queries", queries, "--query_views=whole"]
+    measured = document(command(*line, "--format=json"))
+    judged = measured["protocols"]["all"]
+    assert set(judged) == {"exact", "graph", "loss", "verified"}
+    assert judged["verified"]["recall_at"]["1"] == 1
+    assert all(set(query["verified_ap"]) == {"all"} for query in measured["per_query"])
+    verdicts = measured["verdicts"]
+    assert list(verdicts) == ["same", "likely", "unsure", "different"]
+    assert sum(count["right"] for count in verdicts.values()) == 8
+    assert sum(count["wrong"] for count in verdicts.values()) == 8 * 7
+    head, *rows = (row.split() for row in done(command(*line, "--html", tmp_path / "page.html")).splitlines())
+    assert head == ["metric", "exact", "graph", "loss", "verified"]
+    assert rows[1] == ["mAP", "1.0000", "1.0000", "0.0000", "1.0000"]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Verified hits by verdict: " in page
+    assert page.count("<polyline") == 3 * 2  # exact, graph and verified in each chart
+
+
+def test_a_search_by_descriptors_only_is_judged_once(command: Command, verifying_index: Path, queries: Path) -> None:
+    line = ["evaluate", "--index", verifying_index, "--queries", queries, "--verify=0", "--format=json"]
+    measured = document(command(*line))
+    assert set(measured["protocols"]["all"]) == {"exact", "graph", "loss"}
+    assert "verdicts" not in measured
+    viewed = document(command(*line, "--query_views=rotations:2", "--exact"))
+    assert set(viewed["protocols"]["all"]) == {"exact", "verified"}
+    assert "verdicts" not in viewed
+    by_neighbours = document(command(*line, "--reciprocal=3", "--exact"))
+    assert set(by_neighbours["protocols"]["all"]) == {"exact", "verified"}
+
+
+def test_what_verification_puts_first_comes_first(index: Path, queries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verified ranking is the hits of the search, and after them all other images in exact order."""
+    with tfvlad.Index.open(index) as opened:
+        dataset, _ = load_queries_and_database(opened, queries=str(queries))
+        plain = evaluate_index(opened, dataset)
+
+        def search(sources: list[str], k: int, **finding: object) -> list[list[tfvlad.Hit]]:
+            assert (k, finding) == (100, {"verify": 7})
+            every = opened.search_descriptors(opened.encoder.encode(sources), 8)
+            return [[hits[3], hits[0]] for hits in every]
+
+        monkeypatch.setattr(opened, "search", search)
+        judged = evaluate_index(opened, dataset, finding={"verify": 7})
+    assert judged.verified is not None
+    assert judged.verified_rankings is not None
+    for ranking, exact in zip(judged.verified_rankings, plain.exact_rankings, strict=True):
+        assert ranking.tolist() == exact[[3, 0, 1, 2, 4, 5, 6, 7]].tolist()
+    assert judged.metrics.recall_at[1] == 1
+    assert judged.verified["all"].evaluation.mrr == 0.5
+    assert [result.hits[1].right for result in judged.results] == [True] * 8

@@ -40,6 +40,20 @@ def test_an_encoder_is_fitted_with_the_settings_of_the_flags(
     assert [entry.name for entry in path.parent.iterdir()] == ["way.encoder"]
 
 
+def test_few_images_give_fewer_dimensions_and_a_note(
+    command: Command, photos: Path, fit_flags: list[str], tmp_path: Path
+) -> None:
+    flags = [flag for flag in fit_flags if not str(flag).startswith("--dim")]
+    result = command("fit", *flags, "--images", photos, "--encoder", tmp_path / "e")
+    assert (result.status, result.err) == (
+        0, "Note: 8 images allow 7 dimensions at most; fitted on more than 256 images, an encoder has 256\n",
+    )  # fmt: skip
+    assert tfvlad.Encoder.load(tmp_path / "e").config.dim == 7
+    assert "dim=9 is too large: 8 images" in refusal(
+        command("fit", *flags, "--images", photos, "--encoder", tmp_path / "e", "--dim=9")
+    )
+
+
 def test_without_whitening_the_whole_vlad_is_left(
     command: Command, photos: Path, fit_flags: list[str], tmp_path: Path
 ) -> None:

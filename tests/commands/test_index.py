@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -94,12 +95,12 @@ def test_broken_images_are_tried_again_when_they_change_or_when_told(
 ) -> None:
     document(index_of(broken, "--format=json"), status=1)
     tried: list[bytes] = []
-    encode_stream = tfvlad.Encoder.encode_stream
+    describe_stream = tfvlad.Encoder.describe_stream
 
     def watch(self: tfvlad.Encoder, sources: Iterable[bytes]) -> Any:
-        return encode_stream(self, (tried.append(source) or source for source in sources))  # type: ignore[func-returns-value]
+        return describe_stream(self, (tried.append(source) or source for source in sources))  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", watch)
+    monkeypatch.setattr(tfvlad.Encoder, "describe_stream", watch)
     assert len(document(index_of(broken, "--format=json"), status=1)["failed"]) == 3
     assert tried == []
     assert len(document(index_of(broken, "--format=json", "--retry_failed"), status=1)["failed"]) == 3
@@ -183,22 +184,22 @@ def test_another_writer_is_waited_for_by_the_user(index_of: Synchronise, folder:
 def test_what_was_indexed_before_an_interruption_stays(
     index_of: Synchronise, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode_stream = tfvlad.Encoder.encode_stream
+    describe_stream = tfvlad.Encoder.describe_stream
 
     def interrupted(self: tfvlad.Encoder, sources: Iterable[bytes]) -> Iterator[Any]:
-        for number, row in enumerate(encode_stream(self, sources)):
+        for number, row in enumerate(describe_stream(self, sources)):
             if number == 2:
                 raise KeyboardInterrupt
             yield row
 
     with monkeypatch.context() as patch:
-        patch.setattr(tfvlad.Encoder, "encode_stream", interrupted)
+        patch.setattr(tfvlad.Encoder, "describe_stream", interrupted)
         assert index_of(folder) == (130, "", "tfvlad index: interrupted\n")
     assert document(index_of(folder, "--format=json")) == report(added=3, unchanged=2)
 
 
 def test_a_download_does_not_reach_standard_output(
-    command: Command, folder: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, folder: Path, queries: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keras reports the download of weights there, where programs expect one JSON document."""
 
@@ -216,8 +217,8 @@ def test_a_download_does_not_reach_standard_output(
     indexed = command("index", "--images", folder, "--encoder", tmp_path / "e", *line)
     assert document(indexed) == report(added=5)
     assert "Downloading" in indexed.err
-    found = command("search", *line, folder / "003.jpg")
-    assert [one["query"] for one in document(found)] == [str(folder / "003.jpg")]
+    found = command("search", *line, queries / "003.jpg")
+    assert [one["query"] for one in document(found)] == [str(queries / "003.jpg")]
     assert "Downloading" in found.err
     assert document(command("evaluate", *line, "--queries", folder, "--ground_truth", _truth(tmp_path)))["queries"] == 1
 
@@ -239,3 +240,39 @@ def test_an_index_can_be_moved_with_its_photographs(
     query = moved / "photos" / "002.jpg"
     found = document(command("search", "--index", moved / "index", "--k=1", "--format=json", query))
     assert [hit["path"] for hit in found[0]["hits"]] == [str(query)]
+
+
+def test_views_and_local_features_are_added_and_removed(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
+    def kept() -> tuple[list[str], int]:
+        with Catalog(str(tmp_path / "index")).read() as snapshot:
+            names = {view.view for view in snapshot.views_of_content(digest)}
+            return sorted(names), len(snapshot.images_with_local_features())
+
+    digest = hashlib.sha256((folder / "000.jpg").read_bytes()).digest()
+    assert document(index_of(folder, "--format=json", "--nolocal_features")) == report(added=5)
+    assert kept() == (["whole"], 0)
+    now = document(index_of(folder, "--format=json", "--local_features=100", "--views=rotations:2"))
+    assert now == report(unchanged=5) | {"completed": 5}
+    assert kept() == (["turn 180", "whole"], 5)
+    assert document(index_of(folder, "--format=json")) == report(unchanged=5)  # as the index has them
+    assert "5 unchanged; " in done(index_of(folder, "--views=whole", "--nolocal_features"))
+    assert kept() == (["whole"], 0)
+
+
+def test_verdicts_are_calibrated_when_told(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
+    assert document(index_of(folder, "--format=json")) == report(added=5)
+    measured = document(index_of("--calibrate", "--format=json"))
+    assert set(measured) == {*report(), "thresholds"}
+    assert list(measured["thresholds"]) == ["same", "likely", "unsure", "different"]
+    said = done(index_of(folder, "--calibrate")).splitlines()[-1]
+    assert said.startswith("local features that must agree: ")
+    assert said.endswith("(not measured, as there are too few images)")
+
+
+def test_an_index_that_keeps_no_local_features_cannot_be_calibrated(
+    index_of: Synchronise, folder: Path, tmp_path: Path
+) -> None:
+    done(index_of(folder, "--nolocal_features"))
+    assert refusal(index_of("--calibrate")) == (
+        f"tfvlad index: {tmp_path}/index keeps no local features to be calibrated on"
+    )

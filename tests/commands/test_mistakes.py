@@ -74,10 +74,16 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
     ("line", "answer"),
     [
         # The command itself.
-        ("", "a command is needed; there are fit, index, search, evaluate, sweep, export, bench, layers, demo"),
+        (
+            "",
+            "a command is needed; there are fit, index, search, explain, evaluate, sweep, export, bench, layers, demo",
+        ),
         ("''", "a command is needed; there are fit,"),
         ("serch {query}", "there is no command 'serch'; did you mean search?"),
-        ("frobnicate", "there is no command 'frobnicate'; there are fit, index, search, evaluate, sweep, export,"),
+        (
+            "frobnicate",
+            "there is no command 'frobnicate'; there are fit, index, search, explain, evaluate, sweep, export,",
+        ),
         ("--k=3 search {query}", "the command comes before --k=3; there are fit,"),
         # Flags that are missing, unknown or not what they should be.
         ("fit", "tfvlad fit: --images is needed; --encoder is needed (see tfvlad fit --help)"),
@@ -102,6 +108,15 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SEARCH} --k=1.5", "--k=1.5: not a whole number"),
         (f"{SEARCH} --k 0", "--k=0: 0 is not a positive integer"),
         (f"{SEARCH} --k -2", "--k=-2: -2 is not a positive integer"),
+        (f"{SEARCH} --verify=-1", "--verify=-1: -1 is not an integer in the range [0, 100000]"),
+        (f"{SEARCH} --verifier=orb", "--verifier=orb: must be cells or sift"),
+        (f"{SEARCH} --query_views=rotations", "--query_views: views must be some of rotations:N, scales:N, regions:N"),
+        (f"{SEARCH} --box=1,2,3", "--box must be x,y,w,h: four numbers of pixels"),
+        (f"{INDEX} --views=turns:4", "--views: views must be some of rotations:N, scales:N, regions:N"),
+        (f"{INDEX} --local_features=-1", "--local_features=-1: must be 0 to 16384"),
+        (f"{INDEX} --local_features=few", "--local_features=few: not a whole number"),
+        ("index --index {new} --calibrate", "does not exist yet: --images is needed to make it"),
+        ("explain --index {index} {query} {query}", "--output is needed"),
         (f"{SEARCH} --exact=maybe", "--exact=maybe: must be true or false"),
         (f"{SEARCH} --noexact=1", "--noexact=1 does not take an argument"),
         (f"{FIT} --clusters=0", "--clusters=0: 0 is not a positive integer"),
@@ -155,10 +170,10 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("layers --backbone={bad}/nowhere.keras", "no such file"),
         # What the images cannot give.
         (f"{FIT} --dim=8", "dim=8 is too large: 8 images and vectors of 32 dimensions give 7 at most"),
-        (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 512 local features; give more images"),
+        (f"{FIT} --dim=0 --clusters=600", "clusters=600 is too many for 384 local features; give more images"),
         (
             f"{FIT} --backbone={{bad}}/wide.keras --layer=wide --image_size=8",
-            "none of the 8 images can be used; the first is {photos}/000.jpg: 8x8 pixels are too few for this layer",
+            "none of the 8 images can be used; the first is {photos}/000.jpg: 8x6 pixels are too few for this layer",
         ),
         # Encoders.
         (f"{FIT} --encoder={{bad}}/folder", "exists and is not an encoder; it is not overwritten"),
@@ -223,6 +238,9 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{SWEEP} --image_sizes=0", "--image_sizes must be whole numbers from 1, with commas between them, got '0'"),
         (f"{SWEEP} --encodings=vlad,fisher", "encodings must be of vlad, mean, max, gem, fc, got 'fisher'"),
         (f"{SWEEP} --encodings=fc", "no layer with (batch, features) before its last one, so no fc"),
+        (f"{SWEEP} --verify=some", "--verify must be whole numbers from 0, with commas between them, got 'some'"),
+        (f"{SWEEP} --verifier=orb", "verifiers must be of cells, sift, got 'orb'"),
+        (f"{SWEEP} --views=mirrors:2", "mirrors"),
         (f"{SWEEP} --fit_on={{bad}}/nowhere", "{bad}/nowhere is not a folder"),
         (f"{SWEEP} --images={{bad}}/empty", "{bad}/empty holds no image"),
         (f"{SWEEP} --dataset=oxford:{{photos}}", "oxford:{photos} is no folder, and no data set with its folder"),

@@ -32,7 +32,11 @@ def test_an_index_is_made_searched_and_evaluated_over_the_wire(
     query = photos / "003.jpg"
     found = document(command("search", "--index", index, "--encoder", url, "--k=1", "--format=json", query))
     assert [hit["path"] for hit in found[0]["hits"]] == [str(query)]
-    assert "give its URL as the encoder (--encoder)" in refusal(command("search", "--index", index, query))
+    assert found[0]["hits"][0]["verdict"] == "same"
+    # A query with the bytes of an indexed image needs no encoder; any other does.
+    assert document(command("search", "--index", index, "--k=1", "--format=json", query)) == found
+    stranger = queries / "003.jpg"
+    assert "give its URL as the encoder (--encoder)" in refusal(command("search", "--index", index, stranger))
     figures = document(command("evaluate", "--index", index, "--encoder", url, "--queries", queries, "--format=json"))
     assert figures["queries"] == 8
     failed = command("index", "--images", broken, "--index", index, "--encoder", url, "--format=json")

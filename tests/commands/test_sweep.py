@@ -90,6 +90,24 @@ def test_the_best_encoder_again(
     assert (measured["map"], measured["recall_at"]["1"]) == pytest.approx((best["score"], best["recall_at_1"]))
 
 
+def test_the_best_search_again(command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path) -> None:
+    """With both flagfiles, and an index as the second one describes it, the other commands find the same."""
+    out, encoder, index = (tmp_path / name for name in ("out", "encoder", "index"))
+    line = [*tried, "--layers=second", "--image_sizes=64", "--dims=4", "--encodings=vlad", "--images", photos]
+    ways = ["--views=scales:2", "--verify=4", "--query_views=rotations:2", "--expand=1"]
+    study = document(command(*line, *ways, "--queries", queries, "--output", out, "--format=json"))
+    done(command("fit", f"--flagfile={out}/best.flags", "--encoder", encoder))
+    kept = re.search(r"tfvlad index .* (--views=\S+ --local_features=\d+)", (out / "best_search.flags").read_text())
+    assert kept is not None
+    done(command("index", "--images", photos, "--encoder", encoder, "--index", index, *kept[1].split()))
+    found = f"--flagfile={out}/best_search.flags"
+    measured = document(command("evaluate", "--index", index, "--queries", queries, found, "--format=json"))
+    [search] = study["searches"]
+    verified = measured["protocols"]["all"]["verified"]
+    assert verified["score"] == pytest.approx(search["protocols"]["all"]["score"])
+    assert "000.jpg" in done(command("search", "--index", index, found, queries / "000.jpg"))
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A network with maps, and with fully connected features before its last layer."""
@@ -146,6 +164,35 @@ run({[*line, f"--output={tmp_path}/killed"]!r})
     resumed = document(command(*line, "--output", tmp_path / "killed"))
     assert figures(resumed) == figures(document(command(*line, "--output", tmp_path / "whole")))
     assert names(tmp_path / "killed") == names(tmp_path / "whole")
+
+
+def test_ways_to_search_are_tried_when_asked_for(
+    command: Command, tried: list[str], photos: Path, queries: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    line = [*tried, "--layers=second", "--image_sizes=64", "--dims=4", "--encodings=vlad", "--images", photos]
+    line += ["--queries", queries, "--output", out]
+    ways = ["--verify=0,4", "--query_views=whole", "--query_views=rotations:2"]
+    printed = done(command(*line, *ways)).splitlines()
+    head = next(number for number, row in enumerate(printed) if row.startswith("index views"))
+    assert printed[head].split()[-2:] == ["ms/query", "bytes/image"]
+    assert all(row.startswith("whole") for row in printed[head + 1 : head + 5])
+    assert "Verification lifts the ranking" in printed
+    assert "Views of the query lift the ranking" in printed
+    assert names(out) == WRITTEN | {"best.flags", "search.csv", "best_search.flags"}
+    study = json.loads((out / "results.json").read_text())
+    assert document(command(*line, *ways, "--format=json")) == study
+    assert [finding["claim"] for finding in study["search_findings"]] == [
+        "Verification lifts the ranking",
+        "Views of the query lift the ranking",
+    ]
+    with open(out / "search.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["mAP"]) for row in table] == [each["protocols"]["all"]["score"] for each in study["searches"]]
+    assert 'id="searches"' in (out / "report.html").read_text(encoding="utf-8")
+    # A sweep that tries none leaves none behind.
+    assert "searches" not in document(command(*line, "--format=json"))
+    assert names(out) == WRITTEN | {"best.flags"}
 
 
 def test_without_queries_images_are_to_find_themselves(

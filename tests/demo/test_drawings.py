@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfvlad.demo.camera import FRAME_SIZE, homography, outline, photograph
 from tfvlad.demo.covers import COVER_SIZE, draw_cover
-from tfvlad.demo.drawn_dataset import DrawnDataset, draw_dataset
+from tfvlad.demo.drawn_dataset import DrawnDataset, draw_dataset, draw_odd_queries
 from tfvlad.demo.motifs import HEIGHT, MOTIFS, WIDTH, Motif, Palette, mix, star
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets import DatabaseImage, plain_folder
@@ -152,3 +152,15 @@ def test_star_with_two_tips() -> None:
 def test_drawing_and_reporting_do_not_load_tensorflow() -> None:
     code = "import sys, tfvlad.demo, tfvlad.reports.results_page; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_odd_queries_are_a_turned_photograph_and_a_stranger(dataset: DrawnDataset, tmp_path: Path) -> None:
+    odd = draw_odd_queries(tmp_path, dataset.photographs / "004.jpg", covers=COVERS, seed=3)
+    again = draw_odd_queries(tmp_path, dataset.photographs / "004.jpg", covers=COVERS, seed=3)
+    assert [path.name for path in odd] == ["turned.jpg", "stranger.jpg"]
+    assert [path.read_bytes() for path in odd] == [path.read_bytes() for path in again]
+    upright = pixels(dataset.photographs)[4]
+    turned, stranger = (np.asarray(Image.open(path), np.float64) for path in odd)
+    assert np.abs(np.rot90(upright) - turned).mean() < 4
+    larger = draw_dataset(tmp_path, covers=COVERS + 1, seed=3)
+    assert np.abs(stranger - pixels(larger.photographs)[-1]).mean() < 6

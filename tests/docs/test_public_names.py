@@ -60,7 +60,20 @@ PUBLIC = {
         "relevance",
     ],
     "tfvlad.serving": ["RemoteEncoder"],
-    "tfvlad.sweep": ["Cell", "Grid", "Needs", "Quality", "Setting", "Study", "Sweep", "self_retrieval", "sweep"],
+    "tfvlad.sweep": [
+        "Cell",
+        "Grid",
+        "Needs",
+        "Quality",
+        "SearchCell",
+        "SearchGrid",
+        "SearchSetting",
+        "Setting",
+        "Study",
+        "Sweep",
+        "self_retrieval",
+        "sweep",
+    ],
     "tfvlad_kernels": ["assign", "cluster_sums", "encode_vlad"],
 }
 METHODS = {

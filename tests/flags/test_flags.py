@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tfvlad
 from tfvlad.commands._main import COMMANDS
+from tfvlad.config import LOCAL_FEATURES
 from tfvlad_flags import encoder, evaluation, index, paths, search
 
 # The flags that programs rely on, and whatever else there is.
@@ -22,19 +23,25 @@ FLAGS = {
     },
     "index": {
         "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
-        "max_pixels", "report", "target_recall",
+        "max_pixels", "report", "target_recall", "views", "local_features", "calibrate",
     },
-    "search": {"index", "encoder", "k", "exact", "format", "html", "max_pixels"},
+    "search": {
+        "index", "encoder", "k", "exact", "format", "html", "max_pixels", "verify", "verifier", "query_views", "box",
+        "expand", "reciprocal",
+    },
     "evaluate": {
         "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",
-        "html", "max_pixels",
+        "html", "max_pixels", "verify", "verifier", "query_views", "expand", "reciprocal",
+    },
+    "explain": {
+        "index", "encoder", "max_pixels", "output", "box", "verifier",
     },
     "export": {"encoder", "output", "version", "precision", "xla"},
     "sweep": {
         "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
         "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",
         "intra_norm", "power", "shrinkage", "codebook_samples", "whitening_samples", "max_pixels", "seed", "output",
-        "format",
+        "format", "search_settings", "views", "query_views", "verify", "verifier", "expand",
     },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
@@ -140,6 +147,17 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         (index.define, "--ef_search=0"),
         (search.define, "--k=0"),
         (search.define, "--k=ten"),
+        (search.define, "--verify=-1"),
+        (search.define, "--verify=100001"),
+        (search.define, "--verify=all"),
+        (search.define, "--verifier=orb"),
+        (search.define, "--expand=-1"),
+        (search.define, "--expand=1001"),
+        (search.define, "--reciprocal=-1"),
+        (search.define, "--reciprocal=501"),
+        (index.define_kept, "--local_features=-1"),
+        (index.define_kept, "--local_features=16385"),
+        (index.define_kept, "--local_features=many"),
         (encoder.define_seed, "--seed=-1"),
         (encoder.define_seed, "--seed=4294967296"),
         (paths.define_format, "--format=xml"),
@@ -177,3 +195,49 @@ def test_search_is_for_ten_hits_through_the_graph() -> None:
     assert (values.k, values.exact) == (10, False)
     assert parsed(search.define, "--exact").exact
     assert parsed(paths.define_format).format == "table"
+
+
+def test_nothing_is_said_of_verification_by_default() -> None:
+    """The index knows what suits it."""
+    values = parsed(search.define)
+    assert (values.verify, values.verifier, values.query_views, values.expand) == (None, "cells", None, 0)
+    assert values.reciprocal == 0
+    assert search.box(values) is None
+    assert parsed(index.define_kept).flag_values_dict() == {"views": None, "local_features": None}
+
+
+def test_a_box_is_four_numbers_of_pixels() -> None:
+    assert search.box(parsed(search.define, "--box=10,20.5,30,40")) == (10, 20.5, 30, 40)
+
+
+@pytest.mark.parametrize("given", ["1,2,3", "1,2,3,4,5", "a,b,c,d", "0,0,0,10", "0,0,10,-1", "-1,0,10,10", "nan,0,1,1",
+                                   "0,0,inf,1", ""])  # fmt: skip
+def test_another_box_is_refused(given: str) -> None:
+    with pytest.raises(flags.IllegalFlagValueError, match="--box must be x,y,w,h: four numbers of pixels"):
+        parsed(search.define, f"--box={given}")
+
+
+@pytest.mark.parametrize(("define", "name"), [(search.define, "query_views"), (index.define_kept, "views")])
+def test_views_are_read_with_the_flags(define: Callable[[flags.FlagValues], object], name: str) -> None:
+    assert getattr(parsed(define, f"--{name}=rotations:8,scales:2"), name) == "rotations:8,scales:2"
+    assert getattr(parsed(define, f"--{name}=whole"), name) == "whole"
+    for views in ("rotation:8", "rotations:0", "rotations:1000", "rotations", "8"):
+        with pytest.raises(flags.IllegalFlagValueError, match=f"--{name}: "):
+            parsed(define, f"--{name}={views}")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [([], None), (["--local_features=300"], 300), (["--local_features"], LOCAL_FEATURES), (["--nolocal_features"], 0),
+     (["--local_features=0"], 0)],
+)  # fmt: skip
+def test_local_features_are_a_number_or_none(given: list[str], kept: int | None) -> None:
+    assert parsed(index.define_kept, *given).local_features == kept
+
+
+def test_an_index_is_given_something_to_do() -> None:
+    for line in (["--images=a"], ["--report"], ["--calibrate"], ["--images=a", "--calibrate"]):
+        assert parsed(index.define_images, *line)
+    for line in ([], ["--images="], ["--images=", "--calibrate"]):
+        with pytest.raises(flags.IllegalFlagValueError, match="--images is needed"):
+            parsed(index.define_images, *line)

@@ -1,6 +1,6 @@
-"""Writes the golden folders of a format: a tiny encoder in an index of three drawn images.
+"""Writes the golden folders of a format: a tiny encoder in an index of a few drawn images.
 
-    python tests/golden/make.py tests/golden/v1
+    python tests/golden/make.py tests/golden/v2
 
 It is run once, by the first release of a format, and its result is kept: every later release must read it. A new
 format gets a folder of its own.
@@ -39,18 +39,19 @@ def make(folder: Path) -> None:
     photos.mkdir()
     generator = np.random.default_rng(1)
     for name in ("a", "b", "c"):
-        blots = Image.fromarray(generator.integers(0, 256, (4, 4, 3), np.uint8))
-        blots.resize((32, 32), Image.Resampling.NEAREST).save(photos / f"{name}.png")
+        blots = Image.fromarray(generator.integers(0, 256, (12, 12, 3), np.uint8))
+        blots.resize((96, 96), Image.Resampling.NEAREST).save(photos / f"{name}.png")
     (photos / "broken.png").write_text("no image")
     turned = [np.rot90(np.asarray(Image.open(photos / f"{name}.png")), turns) for name in "abc" for turns in range(4)]
     with tempfile.TemporaryDirectory() as elsewhere:
         network = save_tiny_network(Path(elsewhere) / "tiny.keras", channels=4)
         config = tfvlad.EncoderConfig(
-            backbone=network, layer="second", preprocessing="tf", image_size=32, clusters=2, dim=3
+            backbone=network, layer="second", preprocessing="tf", image_size=96, clusters=2, dim=3
         )
         encoder = tfvlad.Encoder.fit(turned, config)
-    with tfvlad.Index.create(folder / "index", encoder) as index:
+    with tfvlad.Index.create(folder / "index", encoder, views="scales:2", local_features=100) as index:
         index.sync(photos)
+        index.calibrate()
         hits = index.search(photos / "a.png", k=3)[0]
     (folder / "expected.json").write_text(
         json.dumps(
@@ -58,6 +59,8 @@ def make(folder: Path) -> None:
                 "fingerprint": encoder.fingerprint,
                 "descriptor": encoder.encode(photos / "a.png")[0].tolist(),
                 "hits of a.png": [[os.path.basename(hit.path), hit.score] for hit in hits],
+                "inliers of a.png": hits[0].inliers,
+                "descriptors": 6,
             },
             indent=2,
         )

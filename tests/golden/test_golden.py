@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ GOLDEN = Path(__file__).parent
 TOLERANCE = 1e-3  # of cosines: the network's sums differ by rounding between machines
 
 
-@pytest.fixture(params=["v1"])
+@pytest.fixture(params=["v1", "v2"])
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy, as an index that is opened is written to."""
     shutil.copytree(GOLDEN / request.param, tmp_path / "golden")
@@ -29,11 +30,12 @@ def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         pytest.fail("an image was encoded")
 
-    monkeypatch.setattr(tfvlad.Encoder, "encode_stream", refuse)
+    for way in ("encode_stream", "describe_stream", "describe_views"):
+        monkeypatch.setattr(tfvlad.Encoder, way, refuse)
 
 
-def expected(golden: Path) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = json.loads((golden / "expected.json").read_text())
+def expected(golden: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((golden / "expected.json").read_text())
     return found
 
 
@@ -52,9 +54,29 @@ def test_the_index_is_searched(golden: Path) -> None:
     assert [hit.score for hit in hits] == pytest.approx([score for _, score in _hits(golden)], abs=TOLERANCE)
 
 
+def test_what_format_2_keeps_is_read(golden: Path, no_encoding: None) -> None:
+    inliers = expected(golden).get("inliers of a.png")
+    with tfvlad.Index.open(golden / "index") as index:
+        best = index.search(golden / "photos" / "a.png", k=3)[0][0] if inliers else None
+        with index._catalog.read() as snapshot:
+            kept, measured = snapshot.kept(), snapshot.all_hubness()[0]
+            calibrations, local_features = snapshot.calibrations(), snapshot.images_with_local_features()
+    if best is None:  # format 1 keeps none of it
+        assert (kept.local_features, len(measured), calibrations, len(local_features)) == (0, 0, None, 0)
+        return
+    assert (kept.views, kept.local_features, len(measured), len(local_features)) == ("scales:2", 100, 6, 3)
+    assert isinstance(calibrations, dict)
+    assert "cells" in calibrations
+    # A later verifier may count otherwise, though hardly find less than half of a picture in itself.
+    assert best.inliers is not None
+    assert 2 * best.inliers >= inliers
+    assert os.path.basename(best.path) == "a.png"
+    assert None not in (best.verdict, best.probability, best.box)
+
+
 def test_the_graph_is_the_recorded_one(golden: Path, caplog: pytest.LogCaptureFixture) -> None:
     with tfvlad.Index.open(golden / "index") as index, index._graphs.current() as (graph, _):
-        assert len(graph) == 3
+        assert len(graph) == expected(golden).get("descriptors", 3)
     assert caplog.messages == []
 
 
@@ -86,4 +108,4 @@ def test_the_next_format_is_refused_by_name(golden: Path) -> None:
 
 
 def _hits(golden: Path) -> list[tuple[str, float]]:
-    return [(str(name), float(score)) for name, score in expected(golden)["hits of a.png"]]  # type: ignore[misc]
+    return [(str(name), float(score)) for name, score in expected(golden)["hits of a.png"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfvlad.config import IndexConfig
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, EncodedView, Stamp, to_blob
 from tfvlad.index.graph import HnswGraph
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from tfvlad import EncoderConfig
 from tfvlad.config import Encoding
-from tfvlad.sweep.grid import Setting
-from tfvlad.sweep.study import Cell, Quality, Study
+from tfvlad.sweep.grid import SearchSetting, Setting
+from tfvlad.sweep.study import Cell, Quality, SearchCell, Study
 
 NAN = float("nan")
 
@@ -25,6 +25,20 @@ def cell(setting: Setting, values: npt.ArrayLike, protocols: Sequence[str] = ("o
     top = np.full((len(of_queries), 5), -1)
     top[:, :2] = [[0, 1]] * len(of_queries)
     return Cell(setting, dict.fromkeys(protocols, quality), setting.dim or 2048, 4096, ms, 1.0, top)
+
+
+def search_cell(
+    setting: Setting,
+    way: SearchSetting,
+    values: npt.ArrayLike | None,
+    ms: float = 10.0,
+    size: float = 512.0,
+    protocols: Sequence[str] = ("only",),
+) -> SearchCell:
+    """A cell of a search whose queries have these values; None where it was not possible."""
+    if values is None:
+        return SearchCell(setting, way, {}, 0.0, 0.0, "no library for that")
+    return SearchCell(setting, way, cell(setting, values, protocols).qualities, size, ms)
 
 
 def impossible(setting: Setting, reason: str = "more dimensions than images to fit on") -> Cell:

@@ -9,7 +9,7 @@ from helpers.syncing import write
 
 from tfvlad.commands._main import run
 from tfvlad.errors import Failure
-from tfvlad.index._folders import IndexedFolder
+from tfvlad.index._synced_folders import IndexedFolder
 from tfvlad.index.index import Index
 
 

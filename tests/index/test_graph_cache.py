@@ -13,8 +13,8 @@ from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index._folders import Root
 from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.graph import HnswGraph
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from helpers.fake_encoder import FakeEncoder, unit_vectors
 
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Index
 

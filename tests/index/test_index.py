@@ -13,7 +13,7 @@ from helpers.fake_encoder import FakeEncoder
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError, MismatchError
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Hit, Index
 

@@ -11,7 +11,7 @@ from helpers.fake_encoder import LOOK_AHEAD, FakeEncoder
 from helpers.syncing import contents, counts, described, fail_to_open, run, write
 
 from tfvlad.errors import ConfigError, Failure
-from tfvlad.index import _scan, _sync
+from tfvlad.index import _folder_changes, _sync
 from tfvlad.index._sync import synchronise
 from tfvlad.index.catalog import Catalog, State
 
@@ -52,7 +52,7 @@ def test_a_file_that_was_only_touched_is_read_once_more_and_never_again(
     os.utime(photos / "a.jpg", ns=(1, 1))
     encoder = FakeEncoder()
     assert counts(run(catalog, photos, encoder=encoder)) == (0, 0, 0, 1, 0)
-    monkeypatch.setattr(_scan, "open", fail_to_open, raising=False)
+    monkeypatch.setattr(_folder_changes, "open", fail_to_open, raising=False)
     assert counts(run(catalog, photos, encoder=encoder)) == (0, 0, 0, 1, 0)
     assert encoder.encoded == []
 

@@ -84,3 +84,24 @@ def test_layer_path_and_kernel_path_agree(measure, covers: Path, capsys: pytest.
     loader = ImageLoader(448, "stretch", "caffe")
     in_graph = np.asarray(encoder.model()(np.stack([loader.load(path) for path in paths])))
     assert np.sum(in_graph * encoder.encode(paths), axis=1).min() >= 0.9999
+
+
+def test_verification_knows_the_covers_again(data_dir: Path, covers: Path, tmp_path: Path) -> None:
+    """Every fourth photograph; queries are turned by quarters, and local features decide."""
+    config = tfvlad.EncoderConfig(
+        backbone=str(data_dir / "squeezenet_imagenet_notop.keras"), preprocessing="caffe", layer="fire5_concat",
+        image_size=320, resize="fit", clusters=64, dim=128,
+    )  # fmt: skip
+    encoder = tfvlad.Encoder.fit([*image_paths(covers / "Reference"), *image_paths(covers / "Canon")], config)
+    queries = image_paths(covers / "E63")[::4]
+    with tfvlad.Index.create(tmp_path / "index", encoder) as index:
+        index.sync(covers / "Reference")
+        plain, verified = (index.search(queries, k=1, query_views="rotations:4", verify=verify) for verify in (0, None))
+    right, known = (
+        [Path(hits[0].path).name == Path(query).name for query, hits in zip(queries, found, strict=True)]
+        for found in (plain, verified)
+    )
+    assert np.mean(known) >= np.mean(right) + 0.15
+    surely = [hits[0].verdict in ("same", "likely") for hits in verified]
+    assert all(is_right for is_right, is_sure in zip(known, surely, strict=True) if is_sure)
+    assert sum(surely) >= 0.7 * sum(known)

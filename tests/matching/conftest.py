@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tfvlad.matching.cells import describe_cells
+from tfvlad.matching.compression import Projection
 from tfvlad.matching.local_features import LocalFeatures
-from tfvlad.matching.projection import Projection
 
 Photographs: TypeAlias = Callable[[str, int], list[LocalFeatures]]
 
@@ -37,8 +37,7 @@ def photographs(data_dir: Path) -> Photographs:
     def listed(folder: str, count: int) -> list[Path]:
         return sorted((data_dir / folder).glob("*.jpg"))[:count]
 
-    sample = np.concatenate([cells(path).reshape(-1, 256) for path in listed("smvs_dvd/Canon", 8)])
-    projection = Projection.fit(sample, 64)
+    projection = Projection.seeded(256)
 
     @functools.cache
     def features(folder: str, count: int) -> list[LocalFeatures]:

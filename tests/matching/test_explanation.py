@@ -10,7 +10,7 @@ from matching.scenes import Scene, seen
 from PIL import Image
 
 from tfvlad.matching.drawing import draw_matches
-from tfvlad.matching.explanation import Explanation, box_around, explain, outline
+from tfvlad.matching.explanation import Explanation, box_around, explain, outline, pose
 from tfvlad.matching.local_features import LocalFeatures
 from tfvlad.matching.verification import Candidate, CellVerifier, Match, Query
 
@@ -124,3 +124,26 @@ def test_many_matches_are_thinned_out() -> None:
     cells = generator.uniform(0, 1, (5000, 2, 2)).astype(np.float32)
     drawn = opened(draw_matches(grey(200, 200), grey(200, 200), Explanation(Match(cells=cells), None, None)))
     assert (drawn[:, :200] == 128).all(axis=-1).mean() > 0.2
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -135, 180])
+def test_a_pose_is_that_of_the_similarity(degrees: float) -> None:
+    """Whatever the shapes of the two pictures; lengths are counted in their longest sides."""
+    query, found = np.array([400, 300]), np.array([300, 600])
+    angle = np.radians(degrees)
+    turn = 0.5 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # y points down
+    transform = np.eye(3)
+    transform[:2, :2] = np.diag(600 / found) @ turn @ np.diag(query / 400)
+    told = pose(transform, (4, 3), (30, 60))
+    assert (told.turn, told.scale, told.stretch) == pytest.approx((degrees, 0.5, 1))
+
+
+def test_the_pose_of_a_homography_is_that_of_the_middle() -> None:
+    transform = np.array([[1.0, 0.1, 0], [0, 1, 0.2], [0.4, 0.1, 1]])
+    middle, step = np.array([0.5, 0.5, 1]), 1e-6
+    ends = [transform @ (middle + np.array(offset)) for offset in ([0, 0, 0], [step, 0, 0], [0, step, 0])]
+    start, right, down = (end[:2] / end[2] for end in ends)
+    longer, shorter = np.linalg.svd(np.stack([right - start, down - start], axis=1) / step, compute_uv=False)
+    told = pose(transform, (1, 1), (1, 1))
+    assert (told.scale, told.stretch) == pytest.approx((np.sqrt(longer * shorter), longer / shorter), rel=1e-4)
+    assert pose(np.zeros((3, 3)) + np.diag([1.0, 0, 1]), (1, 1), (1, 1)).stretch == np.inf

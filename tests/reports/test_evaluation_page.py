@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.evaluation.summary import Curve, EvaluationPage, JudgedQuery
 from tfvlad.reports._page import thumbnail
 from tfvlad.reports.evaluation_page import write_evaluation_page

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfvlad.evaluation.querying import QueryResult, ResultHit
+from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.reports import _page
 from tfvlad.reports._page import thumbnail
 from tfvlad.reports.results_page import HIT_SIDE, QUERY_SIDE, write_results_page

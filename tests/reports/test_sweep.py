@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.made_up_studies import NAN, cell, grid, impossible, study
+from helpers.made_up_studies import NAN, cell, grid, impossible, search_cell, study
 from PIL import Image
 
 from tfvlad.reports.sweep import write_report
-from tfvlad.sweep.grid import Setting
+from tfvlad.sweep.grid import SearchSetting, Setting
 from tfvlad.sweep.study import Study
 
 VLAD = Setting(224, "conv4", "vlad", 100, 0)
@@ -171,3 +171,25 @@ def test_a_large_sweep_is_a_page_of_bounded_size(tmp_path: Path) -> None:
     page = report(tmp_path, made)
     assert len(rows(page)) == len(made.cells) == 304
     assert len(page) < 600_000
+
+
+def test_ways_to_search_have_their_own_part(tmp_path: Path) -> None:
+    plain = SearchSetting("whole", "whole", 0, "", 0)
+    verified = dataclasses.replace(plain, verify=50, verifier="cells")
+    searches = [
+        search_cell(SHORT, plain, [0.2, 0.3, 0.25], ms=5.0),
+        search_cell(SHORT, verified, [1.0, 0.5, 1.0], ms=50.0, size=35_000.0),
+        search_cell(SHORT, dataclasses.replace(verified, verifier="sift"), None),
+    ]
+    made = study([cell(SHORT, [0.2, 0.3, 0.25])], 3)
+    assert 'id="searches"' not in report(tmp_path, made)
+    page = report(tmp_path, dataclasses.replace(made, searches=searches))
+    part = page[page.index('id="searches"') : page.index('id="flagfile"')]
+    said = text(part)
+    assert re.search(
+        r"Verification lifts the ranking 50 images verified by cells against none \+0\.583 .* ✓ holds", said
+    )
+    assert part.count("<figcaption>Quality of searches by") == 2
+    assert "query whole, 50 verified by cells 0.833 0.500 to 1.000 0.667 50.0 35,000" in said
+    assert "query whole, 50 verified by sift not possible: no library for that" in said
+    assert "nan" not in part.lower()

@@ -224,7 +224,7 @@ def test_an_index_made_with_it_is_searched_with_it_or_with_the_encoder(
         tfvlad.Index.open(tmp_path / "index") as index,
         pytest.raises(ConfigError, match="give its URL as the encoder"),
     ):
-        index.search(photos / "3.jpg")
+        index.search((photos / "3.jpg").read_bytes() + b"\0")  # an indexed image itself needs no encoder
 
 
 def test_an_exchange_behind_the_url_is_an_error_and_not_a_mixture(

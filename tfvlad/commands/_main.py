@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "learn an encoder from a folder of images",
     "index": "bring an index in line with a folder of images",
     "search": "find the images that show the same as a query",
+    "explain": "show why an image is found: what agrees in it and the query",
     "evaluate": "measure a search against ground truth",
     "sweep": "try layers, scales and encodings on your images, and report which find best",
     "export": "write an encoder as a SavedModel for TensorFlow Serving",

@@ -16,6 +16,7 @@ from tfvlad_flags import paths
 
 if TYPE_CHECKING:
     from tfvlad.encoding.throughput import Throughput
+    from tfvlad.index.throughput import VerificationTime
 
 OPERANDS = ""
 
@@ -36,18 +37,21 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         files = [files[number * len(files) // values.limit] for number in range(values.limit)]
     encoder = tfvlad.Encoder.load(values.encoder, values.max_pixels)
     from tfvlad.encoding.throughput import measure
+    from tfvlad.index.throughput import time_verification
 
     measured = measure(encoder, files)
-    print(_as_json(measured) if values.format == "json" else _as_text(measured))
+    verification = time_verification(encoder, files)
+    print(_as_json(measured, verification) if values.format == "json" else _as_text(measured, verification))
     return report_failures(measured.failed)
 
 
-def _as_json(measured: Throughput) -> str:
+def _as_json(measured: Throughput, verification: VerificationTime | None) -> str:
     derived = {"images_per_second": measured.images / measured.seconds, "efficiency": measured.efficiency}
-    return json.dumps({**dataclasses.asdict(measured), **derived}, indent=2)
+    compared = None if verification is None else dataclasses.asdict(verification)
+    return json.dumps({**dataclasses.asdict(measured), **derived, "verification": compared}, indent=2)
 
 
-def _as_text(measured: Throughput) -> str:
+def _as_text(measured: Throughput, verification: VerificationTime | None) -> str:
     images = measured.images
     all_cpu = sum(stage.cpu_seconds for stage in measured.stages)
     rows = [
@@ -63,7 +67,13 @@ def _as_text(measured: Throughput) -> str:
     rate, total = images / measured.seconds, measured.cpu_seconds / images
     rows.append(["all at once", f"{rate:.1f}", f"{1e3 / rate:.2f}", f"{total * 1e3:.2f}", ""])
     head = ("stage by itself", "images/s", "ms/image", "CPU ms/image", "share of CPU")
-    return (
+    told = (
         f"{table(head, rows)}\n{images} images on {measured.cores} cores: {measured.efficiency:.0%} of the rate that "
         "the stages' CPU time allows"
+    )
+    if verification is None:
+        return told
+    return (
+        f"{told}\nverification: {verification.milliseconds:.1f} ms for a query of {verification.query_cells} local "
+        f"features and {verification.candidates} candidates of {verification.cells:.0f}"
     )

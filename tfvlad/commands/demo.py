@@ -1,4 +1,4 @@
-"""`tfvlad demo`: draws images, fits an encoder, indexes, searches and evaluates, and ends in a results page."""
+"""`tfvlad demo`: draws images, fits an encoder, indexes, searches, evaluates and explains, and ends in pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 from absl import flags
 
 import tfvlad
+from tfvlad.commands._finding import hits_table
 from tfvlad.commands._printing import DONE, table
 from tfvlad.errors import ConfigError
 from tfvlad.images.listing import image_paths
@@ -18,6 +19,7 @@ from tfvlad_flags import encoder, paths
 OPERANDS = ""
 
 _COVERS = 60
+_TURNS = "rotations:4"
 _TRAINED = tfvlad.EncoderConfig(backbone="inceptionv3", layer="mixed0", image_size=224, clusters=64, dim=64)
 # Without training, only the first layers, which see edges and colours, tell images apart.
 _UNTRAINED = dataclasses.replace(_TRAINED, weights="random:0", layer="activation_4")
@@ -31,9 +33,9 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    from tfvlad.demo import DrawnDataset, draw_dataset
+    from tfvlad.demo import DrawnDataset, draw_dataset, draw_odd_queries
     from tfvlad.evaluation import evaluate_index, load_queries_and_database
-    from tfvlad.evaluation.summary import metric_rows
+    from tfvlad.evaluation.summary import metric_rows, metric_table
     from tfvlad.reports.results_page import write_results_page
 
     folder = values.output or os.curdir
@@ -51,9 +53,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     with tfvlad.Index.create(index_path, encoder) as index:
         index.sync(drawn.covers)
         dataset, _ = load_queries_and_database(index, queries=str(drawn.photographs))
-        evaluation = evaluate_index(index, dataset)
-    metrics = metric_rows(evaluation.metrics)
-    print(f"\n{table(('metric', 'value'), metrics)}\n")
+        evaluation = evaluate_index(index, dataset, finding={"verify": _COVERS})
+        metrics = metric_rows(evaluation.best.evaluation)
+        print(f"\n{table(*metric_table(evaluation))}\n")
+        best = max(evaluation.results, key=lambda result: max((hit.inliers or 0 for hit in result.hits), default=0))
+        odd = draw_odd_queries(folder, best.query, covers=_COVERS, seed=values.seed)
+        _search_and_explain(index, str(odd.turned), "Searching for a photograph that lies on its side", folder)
+        _search_and_explain(index, str(odd.stranger), "Searching for a photograph of another cover", None)
     page = os.path.abspath(os.path.join(folder, "results.html"))
     config = encoder.config
     note = f"{config.backbone} with {config.weights} weights, {config.layer}, {config.image_size} px, {encoder.dim}-D"
@@ -62,6 +68,19 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     query = str(drawn.photographs / "000.jpg")
     print(f"Next: {shlex.join(['tfvlad', 'search', '--index', index_path, query])}")
     return DONE
+
+
+def _search_and_explain(index: tfvlad.Index, query: str, title: str, folder: str | None) -> None:
+    """Searches for a query in four turns, prints the first hits, and explains the first on a page in the folder."""
+    from tfvlad.reports.explanation_page import ExplainedMatch, write_explanation_page
+
+    print(title, flush=True)
+    (hits,) = index.search(query, k=3, query_views=_TURNS)
+    print(f"\n{hits_table(query, hits)}\n")
+    if folder is not None:
+        page = os.path.abspath(os.path.join(folder, "why.html"))
+        write_explanation_page(page, ExplainedMatch.of(query, index.explain(query, hits[0])))
+        print(f"Why the first was found: {page}\n")
 
 
 def _fit(images: list[str], seed: int) -> tfvlad.Encoder:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
+from tfvlad.commands._finding import check_verifier, finding
 from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
 from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import evaluation as evaluation_flags
 from tfvlad_flags import paths
 from tfvlad_flags import search as search_flags
+
+if TYPE_CHECKING:
+    from tfvlad.evaluation.queries_and_results import Finding
 
 OPERANDS = ""
 
@@ -25,7 +30,7 @@ def define(values: flags.FlagValues) -> None:
     paths.define_other_encoder(values)
     evaluation_flags.define(values)
     encoder_flags.define_max_pixels(values)
-    search_flags.define_exact(values)
+    search_flags.define_finding(values)
     paths.define_format(values)
     paths.define_html(values)
 
@@ -34,6 +39,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
     if values.html:
         check_writable(values.html)
+    check_verifier(values.verifier)
     from tfvlad.evaluation import evaluate_index, load_queries_and_database
     from tfvlad.evaluation.summary import evaluation_page, json_document, metric_table
     from tfvlad.reports.evaluation_page import write_evaluation_page
@@ -43,7 +49,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         dataset, not_indexed = load_queries_and_database(
             index, values.dataset, values.queries, values.ground_truth, values.query_boxes
         )
-        evaluation = evaluate_index(index, dataset, None if values.exact else values.graph_hits, _PAGE_HITS)
+        graph_hits = None if values.exact else values.graph_hits
+        evaluation = evaluate_index(index, dataset, graph_hits, _PAGE_HITS, _asked_for(values, index))
     if values.format == "json":
         print_json(json_document(evaluation))
     else:
@@ -54,3 +61,10 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if dataset.lacking:
         print(f"Note: {dataset.lacking}", file=sys.stderr)
     return report_failures([*not_indexed, *evaluation.failures])
+
+
+def _asked_for(values: flags.FlagValues, index: tfvlad.Index) -> Finding | None:
+    """Returns what is judged beside the descriptors' ranking; None where a search would give just that."""
+    verifies = index.local_features > 0 if values.verify is None else values.verify > 0
+    differs = verifies or values.query_views or values.expand or values.reciprocal
+    return finding(values) if differs else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from absl import flags
 
@@ -32,8 +33,18 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     check_target(values.encoder)
     failures: list[Failure] = []
     fitted = tfvlad.Encoder.fit(
-        files.values(), config, values.seed, on_error=lambda error: failures.append(Failure.of(error))
+        files.values(),
+        config,
+        values.seed,
+        on_error=lambda error: failures.append(Failure.of(error)),
+        fewer_dims=not values["dim"].present,
     )
+    if config.dim is not None and fitted.dim < config.dim:
+        print(
+            f"Note: {len(files) - len(failures)} images allow {fitted.dim} dimensions at most; fitted on more than "
+            f"{config.dim} images, an encoder has {config.dim}",
+            file=sys.stderr,
+        )
     with writing(values.encoder):
         fitted.save(values.encoder)
     config = fitted.config

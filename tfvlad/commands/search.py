@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
-from tfvlad.errors import ConfigError
+from tfvlad.commands._finding import check_verifier, finding, hits_table
+from tfvlad.commands._printing import check_writable, print_json, report_failures, writing
+from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.listing import image_paths
 from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import paths
 from tfvlad_flags import search as search_flags
+
+if TYPE_CHECKING:
+    from tfvlad.evaluation.queries_and_results import Finding
+
+Part = tuple[float, float, float, float]  # x, y, width and height in pixels
+
+_EXPLAINED_QUERIES, _EXPLAINED_HITS = 20, 3  # on a page of results
 
 OPERANDS = "QUERY... (images, or folders of them)"
 
@@ -37,36 +46,85 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
         check_writable(values.html)
+    check_verifier(values.verifier)
+    part = search_flags.box(values)
+    box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
-        from tfvlad.evaluation import QueryResult, ResultHit, encode_queries
+        from tfvlad.evaluation import search_queries
 
-        encoded = encode_queries(index.encoder, [Query(path) for path in queries])
-        hits = index.search_descriptors(encoded.descriptors, values.k, values.exact)
-    found = list(zip((queries[position] for position in encoded.positions), hits, strict=True))
-    if values.format == "json":
-        print_json([_as_json(query, of_query) for query, of_query in found])
-    else:
-        print("\n\n".join(_as_table(query, of_query) for query, of_query in found))
-    if values.html:
-        from tfvlad.reports.results_page import write_results_page
-
-        results = [
-            QueryResult(query, [ResultHit(hit.path, hit.score) for hit in of_query]) for query, of_query in found
-        ]
-        with writing(values.html):
-            write_results_page(values.html, results)
-    return report_failures(encoded.failures)
+        searched = search_queries(index, [Query(path, box) for path in queries], values.k, **finding(values))
+        found = list(zip((queries[position] for position in searched.positions), searched.hits, strict=True))
+        if values.format == "json":
+            print_json([_as_json(query, of_query) for query, of_query in found])
+        else:
+            print("\n\n".join(hits_table(query, of_query) for query, of_query in found))
+        if values.html:
+            _write_page(values.html, index, found, finding(values), part)
+    return report_failures(searched.failures)
 
 
 def _expand(operand: str) -> list[str]:
     return image_paths(operand) if os.path.isdir(operand) else [operand]
 
 
+def _write_page(
+    path: str, index: tfvlad.Index, found: Sequence[tuple[str, list[tfvlad.Hit]]], finding: Finding, part: Part | None
+) -> None:
+    """Writes the page of results; the first verified hits of the first queries are explained on it."""
+    from tfvlad.evaluation import QueryResult, ResultHit
+    from tfvlad.evaluation.queries_and_results import no_answer
+    from tfvlad.reports.explanation_page import ExplainedMatch
+    from tfvlad.reports.results_page import write_results_page
+
+    box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
+    explained: dict[tuple[str, str], tfvlad.Hit] = {}
+    for query, hits in found[:_EXPLAINED_QUERIES]:
+        explained |= {
+            (query, hit.path): hit
+            for rank, hit in enumerate(hits[:_EXPLAINED_HITS])
+            if hit.inliers and (rank == 0 or hit.verdict != "different")
+        }
+
+    def explain(result: QueryResult, shown: ResultHit) -> ExplainedMatch | None:
+        hit = explained.get((result.query, shown.path))
+        if hit is None:
+            return None
+        try:
+            told = index.explain(result.query, hit, box=part, verifier=finding.get("verifier", "cells"), shares=False)
+        except (ConfigError, ImageError):  # a file that is gone by now; its tile says so
+            return None
+        return ExplainedMatch.of(result.query, told) if len(told.cells) else None
+
+    results = (
+        QueryResult(
+            query,
+            [ResultHit(hit.path, hit.score, None, hit.inliers, hit.verdict) for hit in hits],
+            box,
+            unanswered=no_answer(hits),
+        )
+        for query, hits in found
+    )
+    with writing(path):
+        write_results_page(path, results, explain=explain)
+
+
 def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
-    return {"query": query, "hits": [{"path": hit.path, "score": round(hit.score, 6)} for hit in hits]}
+    from tfvlad.evaluation.queries_and_results import no_answer
+
+    verified = any(hit.verdict is not None for hit in hits)
+    answer = {"answered": no_answer(hits) is None} if verified else {}
+    return {"query": query, **answer, "hits": [_hit_as_json(hit) for hit in hits]}
 
 
-def _as_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
-    rows = [[str(rank), f"{hit.score:.4f}", hit.path] for rank, hit in enumerate(hits, start=1)]
-    return f"{query}\n" + table(("rank", "score", "path"), rows)
+def _hit_as_json(hit: tfvlad.Hit) -> dict[str, object]:
+    told: dict[str, object] = {"path": hit.path, "score": round(hit.score, 6)}
+    if hit.verdict is not None:
+        told |= {
+            "inliers": hit.inliers,
+            "verdict": hit.verdict,
+            "probability": None if hit.probability is None else round(hit.probability, 6),
+            "view": hit.view,
+            "box": None if hit.box is None else [round(side, 1) for side in hit.box],
+        }
+    return told

@@ -1,4 +1,4 @@
-"""`tfvlad sweep`: which layer, scale and encoding find a user's own images best."""
+"""`tfvlad sweep`: which layer, scale and encoding, and which way to search, find a user's own images best."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tfvlad.commands._printing import report_failures, table, writing
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results
+from tfvlad.sweep.search_tables import search_json, search_lines, search_reasons, search_rows
 from tfvlad.sweep.tables import as_json, as_lines, as_reasons, as_rows
 from tfvlad_flags import encoder, evaluation, paths
 from tfvlad_flags import sweep as sweep_flags
@@ -31,8 +32,10 @@ def define(values: flags.FlagValues) -> None:
     evaluation.define_dataset(values)
     sweep_flags.define_images(values)
     sweep_flags.define(values)
+    sweep_flags.define_searches(values)
     encoder.define_network(values)
-    encoder.define_encoding(values)
+    # Images of one size go through the network together, and fully connected layers take no others.
+    encoder.define_encoding(values, resize="stretch")
     encoder.define_seed(values)
     paths.define_output(values, None, "The folder for results; needed. A sweep that was stopped goes on there.")
     paths.define_format(values)
@@ -40,7 +43,7 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    grid = sweep_flags.grid(values)
+    grid, searches = sweep_flags.grid(values), sweep_flags.search_grid(values)
     config = encoder.shared_config(values, max(grid.clusters))
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
@@ -53,7 +56,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     from tfvlad.reports.sweep import write_report
     from tfvlad.sweep import Sweep  # imports TensorFlow, for which no refusal should wait
 
-    sweep = Sweep(grid, config)
+    sweep = Sweep(grid, config, searches)
 
     def tell(needs: Needs) -> None:
         _tell(needs, values.output)
@@ -68,7 +71,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         flagfile = write_results(study, values.output, folders, failures)
         write_report(study, os.path.join(values.output, "report.html"), flagfile)
     if values.format == "json":
-        print(json.dumps(as_json(study, failures), indent=2))
+        print(json.dumps(as_json(study, failures) | search_json(study), indent=2))
     else:
         _show(study, values.output)
     return report_failures(failures)
@@ -89,4 +92,17 @@ def _show(study: Study, folder: str) -> None:
     for lines in (filter(None, [several_processors(study)]), as_reasons(study), as_lines(study)):
         for number, line in enumerate(lines):
             print(line if number else f"\n{line}")
+    if study.searches:
+        _show_searches(study, folder)
     print(f"\n{os.path.join(folder, 'report.html')} shows the study")
+
+
+def _show_searches(study: Study, folder: str) -> None:
+    """Prints the best ways to search, the reasons why some were not possible, and what lifts the ranking."""
+    head, rows = search_rows(study)
+    print(f"\n{table(head, rows[:_SHOWN])}")
+    if len(rows) > _SHOWN:
+        print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'search.csv')}")
+    for lines in (search_reasons(study), search_lines(study)):
+        for number, line in enumerate(lines):
+            print(line if number else f"\n{line}")

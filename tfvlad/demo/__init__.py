@@ -4,6 +4,6 @@ A seed enters; folders of JPEG files leave, the covers to be indexed and the pho
 may import `tfvlad.images` and `tfvlad.errors`, and nothing else of `tfvlad`.
 """
 
-from tfvlad.demo.drawn_dataset import DrawnDataset, draw_dataset
+from tfvlad.demo.drawn_dataset import DrawnDataset, OddQueries, draw_dataset, draw_odd_queries
 
-__all__ = ["DrawnDataset", "draw_dataset"]
+__all__ = ["DrawnDataset", "OddQueries", "draw_dataset", "draw_odd_queries"]

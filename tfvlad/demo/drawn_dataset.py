@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tfvlad.demo.camera import photograph
 from tfvlad.demo.covers import draw_cover
@@ -26,6 +27,18 @@ class DrawnDataset(NamedTuple):
     covers: Path
     photographs: Path
     fitting: Path
+
+
+class OddQueries(NamedTuple):
+    """Two photographs that are unlike those of a drawn data set.
+
+    Attributes:
+      turned: one of the photographs, lying on its side.
+      stranger: a photograph of a cover that is not in the data set.
+    """
+
+    turned: Path
+    stranger: Path
 
 
 def draw_dataset(folder: str | os.PathLike[str], *, covers: int = 60, seed: int = 0) -> DrawnDataset:
@@ -65,3 +78,25 @@ def draw_dataset(folder: str | os.PathLike[str], *, covers: int = 60, seed: int 
             image, _ = photograph(cover, rng)
             image.save(part / name, quality=int(rng.integers(45, 92)))
     return dataset
+
+
+def draw_odd_queries(
+    folder: str | os.PathLike[str], upright: str | os.PathLike[str], *, covers: int = 60, seed: int = 0
+) -> OddQueries:
+    """Draws a query that lies on its side, and one that has no answer.
+
+    Args:
+      folder: where ``turned.jpg`` and ``stranger.jpg`` are made.
+      upright: the photograph that is turned.
+      covers: see `draw_dataset`.
+      seed: likewise.
+
+    Returns:
+      The two files.
+    """
+    odd = OddQueries(Path(folder, "turned.jpg"), Path(folder, "stranger.jpg"))
+    with Image.open(upright) as first:
+        first.transpose(Image.Transpose.ROTATE_90).save(odd.turned, quality=90)
+    other = draw_cover(np.random.default_rng((seed, covers, 0)))
+    photograph(other, np.random.default_rng((seed, covers, 1)))[0].save(odd.stranger, quality=90)
+    return odd

@@ -72,18 +72,21 @@ class Fitting:
         self._require_one_of(chosen)
         return fit_codebook(sample.features(), config.clusters, self._seed)
 
-    def whitening(self, aggregation: Aggregation, size: int, dim: int) -> Whitening:
+    def whitening(self, aggregation: Aggregation, size: int, dim: int, fewer: bool = False) -> Whitening:
         """Fits the whitening.
 
         Args:
           aggregation: makes the vectors, with its codebook fitted.
           size: D, the length of a vector.
           dim: dimensions to leave.
+          fewer: leave fewer where too many images turned out to be unusable.
 
         Raises:
           ConfigError: no image can be used, or too few for so many dimensions.
         """
         usable = np.flatnonzero(self._usable)
+        if fewer:
+            dim = max(1, min(dim, len(usable) - 1))
         check_dim(dim, len(usable), size)
         chosen = np.sort(np.random.default_rng(self._seed).permutation(usable)[: self._config.whitening_samples])
         vectors = np.zeros((len(chosen), size), np.float32)

@@ -101,6 +101,7 @@ class Encoder:
         config: EncoderConfig | None = None,
         seed: int = 0,
         on_error: OnError | None = None,
+        fewer_dims: bool = False,
     ) -> Encoder:
         """Fits the codebook, where the encoding is VLAD, and the whitening, where `config.dim` is not None.
 
@@ -108,9 +109,11 @@ class Encoder:
 
         Args:
           photographs: a folder, or several images (see `encode`).
-          config: settings; the default is VGG16's `block4_conv3` at 448 pixels.
+          config: settings; the default is VGG16's `block4_conv2` at 256 pixels.
           seed: makes the result reproducible.
           on_error: called for each image that cannot be used, which is then left out; None raises instead.
+          fewer_dims: where there are too few images for `config.dim`, leave as many dimensions as they allow instead of
+            refusing them.
 
         Raises:
           ConfigError: a setting does not fit, or there are too few images for `config.dim`.
@@ -122,13 +125,17 @@ class Encoder:
         backbone = load_backbone(config)
         aggregation = aggregation_of(config)
         size = aggregation.length(backbone.channels)
-        if config.dim is not None:
-            check_dim(config.dim, len(sources), size)
+        dim = config.dim
+        if dim is not None and fewer_dims:
+            dim = max(1, min(dim, len(sources) - 1, size))
+        if dim is not None:
+            check_dim(dim, len(sources), size)
         extractor = _extractor(config, backbone, Head(0, aggregation.head()))
         fitting = Fitting(sources, extractor, config, seed, on_error)
         if aggregation.needs_codebook:
             aggregation = aggregation_of(config, fitting.codebook())
-        whitening = None if config.dim is None else fitting.whitening(aggregation, size, config.dim)
+        whitening = None if dim is None else fitting.whitening(aggregation, size, dim, fewer_dims)
+        config = dataclasses.replace(config, dim=None if whitening is None else whitening.dim)
         return cls(config, backbone, aggregation, whitening, extractor)
 
     def encode(self, sources: Source | Iterable[Source]) -> Floats:

@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfvlad.evaluation.index_evaluation import IndexEvaluation, evaluate_index, load_queries_and_database
     from tfvlad.evaluation.metrics import Evaluation, evaluate
-    from tfvlad.evaluation.querying import EncodedQueries, QueryResult, ResultHit, encode_queries
+    from tfvlad.evaluation.queries_and_results import (
+        EncodedQueries,
+        QueryResult,
+        ResultHit,
+        SearchedQueries,
+        encode_queries,
+        search_queries,
+    )
 
 __all__ = [
     "EncodedQueries",
@@ -33,22 +40,26 @@ __all__ = [
     "IndexEvaluation",
     "QueryResult",
     "ResultHit",
+    "SearchedQueries",
     "encode_queries",
     "evaluate",
     "evaluate_index",
     "load_queries_and_database",
+    "search_queries",
 ]
 
 _MODULES = {
-    "EncodedQueries": "querying",
+    "EncodedQueries": "queries_and_results",
     "Evaluation": "metrics",
     "IndexEvaluation": "index_evaluation",
-    "QueryResult": "querying",
-    "ResultHit": "querying",
-    "encode_queries": "querying",
+    "QueryResult": "queries_and_results",
+    "ResultHit": "queries_and_results",
+    "SearchedQueries": "queries_and_results",
+    "encode_queries": "queries_and_results",
     "evaluate": "metrics",
     "evaluate_index": "index_evaluation",
     "load_queries_and_database": "index_evaluation",
+    "search_queries": "queries_and_results",
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,20 @@ from tfvlad.evaluation.datasets import (
     split_name,
 )
 from tfvlad.evaluation.metrics import Evaluation
-from tfvlad.evaluation.querying import EncodedQueries, QueryResult, ResultHit, encode_queries
+from tfvlad.evaluation.queries_and_results import (
+    EncodedQueries,
+    Finding,
+    QueryResult,
+    ResultHit,
+    encode_queries,
+    search_queries,
+)
 from tfvlad.index.index import Hit, Index
+from tfvlad.matching.verdict import Verdict
 
 _MOST_HITS = 1 << 21  # hits held at a time: some 400 MB
 _MOST_QUERIES = 64
+_SEARCH_HITS = 100  # of `IndexEvaluation.verified_rankings` that are a search's; more where more are verified
 _GRAPH_SHARE = 10  # an index does not use its graph for a search for more than a tenth of its images
 
 Ranking = npt.NDArray[Any]
@@ -45,9 +55,15 @@ class IndexEvaluation:
       exact_rankings: for each query the ids of all images of the index, the best first.
       graph_rankings: for each query the first hits through the graph, followed by all other ids in exact order, so that
         any loss is one of the graph; None where the graph was not asked.
-      results: the queries with their first exact hits, judged by the first protocol, and the first right answer where
-        it comes later.
+      results: the queries with their first hits, verified where that was asked for and else exact, judged by the first
+        protocol, and the first right answer where it comes later.
       failures: the queries that could not be used; they are left out of everything else.
+      verified: protocol -> judgement of the rankings that a search gives which verifies, has query views, expands or
+        re-orders by neighbours; None where that was not asked for.
+      verified_rankings: for each query the first hits of such a search, followed by all other ids in exact order; None
+        where that was not asked for.
+      verdicts: verdict -> how many of the verified hits that got it are right, and how many are wrong, under the first
+        protocol.
     """
 
     dataset: Dataset
@@ -57,6 +73,14 @@ class IndexEvaluation:
     graph_rankings: list[Ranking] | None
     results: list[QueryResult]
     failures: list[Failure]
+    verified: dict[str, Judgement] | None = None
+    verified_rankings: list[Ranking] | None = None
+    verdicts: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def best(self) -> Judgement:
+        """The judgement of `results` under the first protocol: of the verified rankings where there are any."""
+        return next(iter((self.verified or self.exact).values()))
 
     @property
     def metrics(self) -> Evaluation:
@@ -107,7 +131,11 @@ def load_queries_and_database(
 
 
 def evaluate_index(
-    index: Index, dataset: Dataset, graph_hits: int | None = None, results_kept: int = 4
+    index: Index,
+    dataset: Dataset,
+    graph_hits: int | None = None,
+    results_kept: int = 4,
+    finding: Finding | None = None,
 ) -> IndexEvaluation:
     """Ranks all images of an index for every query, and compares the rankings with the right answers.
 
@@ -117,6 +145,7 @@ def evaluate_index(
       graph_hits: number of hits to take from the graph as well, at most a tenth of the index; None searches exactly
         only.
       results_kept: number of hits that `IndexEvaluation.results` keeps of each query.
+      finding: judges as well what `tfvlad.Index.search` finds with these arguments, such as ``{"verify": 50}``.
 
     Returns:
       The metrics under each protocol, the rankings, and the results to be shown.
@@ -135,8 +164,10 @@ def evaluate_index(
     usable = dataset.select(encoded.positions)
     if not any(truth["ok"] for truth in usable.ground_truth):
         raise _no_query_can_be_used(dataset, encoded)
+    found = None if finding is None else _find(index, usable, finding)
     exact: list[Ranking] = []
     graph: list[Ranking] | None = None if graph_hits is None else []
+    verified: list[Ranking] | None = None if found is None else []
     results: list[QueryResult] = []
     size = len(index)
     at_a_time = max(1, min(_MOST_QUERIES, _MOST_HITS // max(1, size)))
@@ -144,14 +175,49 @@ def evaluate_index(
         batch = encoded.descriptors[start : start + at_a_time]
         for position, hits in enumerate(_search(index, batch, size, exact=True), start):
             exact.append(_ids(hits))
+            if found is not None and verified is not None:
+                verified.append(_complete(_ids(found[position]), exact[position]))
+                known = {hit.id for hit in found[position]}
+                hits = [*found[position], *(hit for hit in hits if hit.id not in known)]
             judged = _judge_hits(hits, usable.ground_truth[position])
             results.append(_result(usable.queries[position], judged, results_kept))
         if graph is not None and graph_hits is not None:
             few = max(1, min(graph_hits, (size - 1) // _GRAPH_SHARE))
             for position, hits in enumerate(_search(index, batch, few, exact=False), start):
                 graph.append(_complete(_ids(hits), exact[position]))
-    judged_graph = None if graph is None else usable.judge(graph)
-    return IndexEvaluation(usable, usable.judge(exact), judged_graph, exact, graph, results, encoded.failures)
+    return IndexEvaluation(
+        dataset=usable,
+        exact=usable.judge(exact),
+        graph=None if graph is None else usable.judge(graph),
+        exact_rankings=exact,
+        graph_rankings=graph,
+        results=results,
+        failures=encoded.failures,
+        verified=None if verified is None else usable.judge(verified),
+        verified_rankings=verified,
+        verdicts={} if found is None else _count_verdicts(found, usable.ground_truth),
+    )
+
+
+def _find(index: Index, dataset: Dataset, finding: Finding) -> list[list[Hit]]:
+    """Searches for every query as `tfvlad search` does. Each of them has been encoded before, and so can be used.
+
+    Raises:
+      ConfigError: a query cannot be used any more, because its file has changed since.
+    """
+    searched = search_queries(index, dataset.queries, max(_SEARCH_HITS, finding.get("verify") or 0), **finding)
+    if searched.failures:
+        raise ConfigError(str(searched.failures[0]))
+    return searched.hits
+
+
+def _count_verdicts(found: Sequence[Sequence[Hit]], truths: Sequence[Truth]) -> dict[str, tuple[int, int]]:
+    counts: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for hits, truth in zip(found, truths, strict=True):
+        right, junk = set(truth["ok"]), set(truth["junk"])
+        counts.update((hit.verdict, hit.id in right) for hit in hits if hit.verdict is not None and hit.id not in junk)
+    verdicts = get_args(Verdict) if counts else ()
+    return {verdict: (counts[verdict, True], counts[verdict, False]) for verdict in verdicts}
 
 
 def _search(index: Index, descriptors: npt.NDArray[np.float32], k: int, *, exact: bool) -> list[list[Hit]]:
@@ -185,7 +251,7 @@ def _judge_hits(hits: Sequence[Hit], truth: Truth) -> Iterator[ResultHit]:
     right, junk = set(truth["ok"]), set(truth["junk"])
     for hit in hits:
         if hit.id not in junk:
-            yield ResultHit(hit.path, hit.score, hit.id in right)
+            yield ResultHit(hit.path, hit.score, hit.id in right, hit.inliers, hit.verdict)
 
 
 def _result(query: Query, hits: Iterator[ResultHit], kept: int) -> QueryResult:

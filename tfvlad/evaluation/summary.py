@@ -10,7 +10,7 @@ import numpy as np
 from tfvlad.evaluation.datasets import Judgement, Truth
 from tfvlad.evaluation.index_evaluation import IndexEvaluation, Ranking
 from tfvlad.evaluation.metrics import RECALL_LEVELS, Evaluation, FloatArray, interpolated_precision, recall_by_rank
-from tfvlad.evaluation.querying import QueryResult
+from tfvlad.evaluation.queries_and_results import QueryResult
 from tfvlad.storage.atomic import or_null
 
 _PAGE_QUERIES = 10  # the worst and the best queries that a page shows
@@ -77,8 +77,10 @@ def json_document(evaluation: IndexEvaluation) -> dict[str, object]:
     """Returns all figures of an evaluation as one JSON object.
 
     The keys at the top are the figures of the exact rankings under the first protocol; ``protocols`` has those of every
-    protocol, exact and through the graph, and ``per_query`` the average precision of each query.
+    protocol, exact, through the graph and verified, and ``per_query`` the average precision of each query. ``verdicts``
+    has, where hits were verified, how many hits of each verdict are right and how many are wrong.
     """
+    verdicts = {verdict: {"right": right, "wrong": wrong} for verdict, (right, wrong) in evaluation.verdicts.items()}
     return {
         **_means(next(iter(evaluation.exact.values()))),
         "dataset": evaluation.dataset.name,
@@ -89,9 +91,11 @@ def json_document(evaluation: IndexEvaluation) -> dict[str, object]:
                 "box": None if query.box is None else list(query.box),
                 "ap": _aps(evaluation.exact, position),
                 **({} if evaluation.graph is None else {"graph_ap": _aps(evaluation.graph, position)}),
+                **({} if evaluation.verified is None else {"verified_ap": _aps(evaluation.verified, position)}),
             }
             for position, query in enumerate(evaluation.dataset.queries)
         ],
+        **({"verdicts": verdicts} if verdicts else {}),
     }
 
 
@@ -103,32 +107,36 @@ def metric_rows(metrics: Evaluation) -> list[tuple[str, str]]:
 def metric_table(evaluation: IndexEvaluation) -> tuple[list[str], list[list[str]]]:
     """Returns the head and the rows of a table of metrics.
 
-    Its columns are the metric, its exact value, its value through the graph, and what the graph loses; where the graph
-    was not asked, the metric and its value. With several protocols, each metric names its own in brackets.
+    Its columns are the metric and its exact value; its value through the graph and what the graph loses, where the
+    graph was asked; and its value where hits are verified, where that was asked for. With several protocols, each
+    metric names its own in brackets.
     """
+    graph, verified = evaluation.graph, evaluation.verified
+    head = ["metric", "value" if graph is None and verified is None else "exact"]
+    head += [*([] if graph is None else ["graph", "loss"]), *([] if verified is None else ["verified"])]
     rows = []
     for protocol, exact in evaluation.exact.items():
         of_protocol = f" ({protocol})" if len(evaluation.exact) > 1 else ""
-        rows.append(
-            [f"queries{of_protocol}", str(exact.evaluation.queries), *([] if evaluation.graph is None else ["", ""])]
-        )
-        values = [_figures(exact)]
-        if evaluation.graph is not None:
-            values.append(_figures(evaluation.graph[protocol]))
-        for name, value in values[0].items():
-            cells = [f"{column[name]:.4f}" for column in values]
-            if evaluation.graph is not None:
-                cells.append(f"{value - values[1][name]:.4f}")
-            rows.append([f"{name}{of_protocol}", *cells])
-    return ["metric", "value"] if evaluation.graph is None else ["metric", "exact", "graph", "loss"], rows
+        rows.append([f"queries{of_protocol}", str(exact.evaluation.queries), *[""] * (len(head) - 2)])
+        through_graph = {} if graph is None else _figures(graph[protocol])
+        after_verification = {} if verified is None else _figures(verified[protocol])
+        for name, value in _figures(exact).items():
+            values = [value]
+            if graph is not None:
+                values += [through_graph[name], value - through_graph[name]]
+            if verified is not None:
+                values.append(after_verification[name])
+            rows.append([f"{name}{of_protocol}", *(f"{number:.4f}" for number in values)])
+    return head, rows
 
 
 def evaluation_page(evaluation: IndexEvaluation) -> EvaluationPage:
     """Returns the content of a page: tables, curves of every protocol, and the worst and the best queries.
 
-    Queries are ordered by the data set's measure under the first protocol.
+    Queries are ordered by the data set's measure under the first protocol, of the verified ranking where there is one.
     """
-    dataset, (protocol, judged) = evaluation.dataset, next(iter(evaluation.exact.items()))
+    dataset, shown = evaluation.dataset, evaluation.verified or evaluation.exact
+    protocol, judged = next(iter(shown.items()))
     counted = np.flatnonzero(~np.isnan(judged.values))
     # Of equal values, the lower average precision is the worse one.
     order = counted[np.lexsort((judged.evaluation.aps[counted], judged.values[counted]))].tolist()
@@ -143,6 +151,8 @@ def evaluation_page(evaluation: IndexEvaluation) -> EvaluationPage:
         notes.append("A query with one right answer has one precision, at every recall: one over that answer's rank.")
     else:
         notes.append("Precision is interpolated, and the mean over queries.")
+    if evaluation.verdicts:
+        notes.append(_verdicts_in_words(evaluation))
     if len(evaluation.exact) > 1:
         notes.append(f"Queries below are ordered, and their hits judged, by the protocol {protocol}.")
     head, rows = metric_table(evaluation)
@@ -177,6 +187,8 @@ def _protocol(evaluation: IndexEvaluation, name: str) -> dict[str, object]:
         lost = _figures(graph)
         result["graph"] = _means(graph)
         result["loss"] = {metric: or_null(value - lost[metric]) for metric, value in _figures(exact).items()}
+    if evaluation.verified is not None:
+        result["verified"] = _means(evaluation.verified[name])
     return result
 
 
@@ -204,7 +216,8 @@ def _judged_query(evaluation: IndexEvaluation, judged: Judgement, position: int)
     which = "its right answer" if right == 1 else f"the first of {right} right answers"
     curve = None
     if right > 1:
-        (precisions,) = interpolated_precision([evaluation.exact_rankings[position]], [truth])
+        rankings = evaluation.verified_rankings or evaluation.exact_rankings
+        (precisions,) = interpolated_precision([rankings[position]], [truth])
         curve = Curve("Its precision by recall", _RECALLS, precisions)
     return JudgedQuery(
         evaluation.results[position],
@@ -218,7 +231,7 @@ def _curves(
     evaluation: IndexEvaluation,
     points: Callable[[Judgement, Sequence[Ranking], Sequence[Truth]], tuple[FloatArray, FloatArray]],
 ) -> list[Curve]:
-    """Returns the curves of every protocol: that of the exact rankings and, dashed, that through the graph."""
+    """Returns the curves of every protocol: exact, through the graph (dashed), and verified."""
     curves = []
     for protocol, truths in evaluation.dataset.protocols.items():
         if not evaluation.exact[protocol].evaluation.queries:
@@ -228,7 +241,19 @@ def _curves(
         if evaluation.graph is not None and evaluation.graph_rankings is not None:
             through_graph = points(evaluation.graph[protocol], evaluation.graph_rankings, truths)
             curves.append(Curve(f"{label}through the graph", *through_graph, dashed=True))
+        if evaluation.verified is not None and evaluation.verified_rankings is not None:
+            after = points(evaluation.verified[protocol], evaluation.verified_rankings, truths)
+            curves.append(Curve(f"{label}verified", *after))
     return curves
+
+
+def _verdicts_in_words(evaluation: IndexEvaluation) -> str:
+    told = [
+        f"{verdict} {right} right, {wrong} wrong"
+        for verdict, (right, wrong) in evaluation.verdicts.items()
+        if right or wrong
+    ]
+    return f"Verified hits by verdict: {'; '.join(told)}."
 
 
 def _mean_precision(

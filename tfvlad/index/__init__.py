@@ -6,7 +6,7 @@ the descriptors of each image's views, and its local features. The graph (`tfvla
 it at any time.
 
 A search goes through `_queries` (a query's views and their descriptors), `_search` (the shortlist: `ranking`, `graph`,
-`hubness`), `verification` (a closer look at it) and `_hits`.
+`hubness`, and `reciprocal` where that is asked for), `verification` (a closer look at it) and `_hits`.
 
 Two Protocols are the places where the index will grow: `tfvlad.index.graph.Graph`, an approximate search, and
 `tfvlad.index.reranking.Reranker`, a closer look at what was found. Kinds of views are rows of
@@ -16,10 +16,10 @@ This package imports `tfvlad.matching`, `tfvlad.encoding` and `tfvlad.images` (w
 first needed), `tfvlad.storage`, `tfvlad.config` and `tfvlad.errors`.
 """
 
-from tfvlad.index._folders import IndexedFolder
 from tfvlad.index._graph_recall import GraphRecall
 from tfvlad.index._hits import Hit
 from tfvlad.index._sync import SyncReport
+from tfvlad.index._synced_folders import IndexedFolder
 from tfvlad.index.index import Index
 
 __all__ = ["GraphRecall", "Hit", "Index", "IndexedFolder", "SyncReport"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfvlad.images.views import WHOLE
-from tfvlad.index._folders import Folders
+from tfvlad.index._synced_folders import Folders
 from tfvlad.index.catalog import Catalog, Snapshot
 from tfvlad.index.ranking import unit_rows
 from tfvlad.index.verification import Method

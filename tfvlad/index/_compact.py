@@ -6,12 +6,13 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from tfvlad.config import LOCAL_DIMENSIONS
 from tfvlad.images.views import WHOLE
 from tfvlad.matching.cells import describe_cells
+from tfvlad.matching.compression import Projection
 from tfvlad.matching.local_features import LocalFeatures
-from tfvlad.matching.projection import Projection
 
 UPRIGHT = WHOLE.to_picture((1, 1))  # of the whole picture as it stands
 
@@ -30,7 +31,13 @@ def compact(
       to_picture: (2, 3), see `tfvlad.encoding.views.PassFeatures`.
       limit: cells that are kept, at most.
     """
-    return describe_cells(features, _projection(features.shape[-1]), size, to_picture, limit)
+    with _blas().limit(limits=1, user_api="blas"):  # its threads wait for each other, the longer the busier the network
+        return describe_cells(features, _projection(features.shape[-1]), size, to_picture, limit)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @functools.lru_cache(maxsize=8)

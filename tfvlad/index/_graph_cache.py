@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog import Catalog, GraphRow, Snapshot, State, Version
+from tfvlad.index.catalog import Catalog, Columns, GraphRow, Snapshot, State, Version
 from tfvlad.index.graph import Graph, GraphBackend
 from tfvlad.index.ranking import block_size
 from tfvlad.storage.atomic import atomic_file, settle
@@ -31,6 +31,7 @@ class GraphCache:
         self._lock = threading.Lock()  # held by whoever uses the graph
         self._graph: Graph | None = None
         self._state = State()  # of the catalog, that the graph stands for
+        self._columns = Columns()  # of the descriptors that the graph stands for
         self._version: Version | None = None  # of the catalog, when the graph was last known to agree with it
         self._saved: State | None = None  # of the catalog, that the graph's file stands for
 
@@ -46,6 +47,7 @@ class GraphCache:
             if self._graph is not None:
                 with self._catalog.watch() as snapshot:
                     if snapshot.version() == self._version:
+                        snapshot.columns = self._columns
                         yield self._graph, snapshot
                         return
             if self._graph is not None and not self._can_be_caught_up():
@@ -55,6 +57,9 @@ class GraphCache:
             with self._catalog.watch() as snapshot:  # opened after loading, so it is never older than the graph
                 graph = self._caught_up(snapshot)
                 graph.ef_search = snapshot.ef_search()
+                columns, self._columns = self._columns, Columns()  # an interruption leaves none half filled
+                snapshot.fill(columns)
+                self._columns = columns
                 self._version = snapshot.version()
                 yield graph, snapshot
 

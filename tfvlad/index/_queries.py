@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.config import QUERY_CELLS, QUERY_SCALE
 from tfvlad.errors import ConfigError, ImageError
@@ -106,7 +106,7 @@ class QueryReader:
         if not len(block.vectors) or (features and not kept):
             return None
         local = {WHOLE.turn: LocalFeatures.from_bytes(kept[image], self._catalog.path)} if features else {}
-        return Query(unit_rows(block.vectors, self._catalog.dim), (WHOLE,), source, local)
+        return Query(unit_rows(block.vectors, self._catalog.dim), (WHOLE,), source, local, image=image)
 
 
 def _described(
@@ -116,14 +116,14 @@ def _described(
     if not features and tuple(views) == (WHOLE,):
         with contextlib.closing(encoder.encode_stream(sources)) as rows:
             for source, row in zip(sources, rows, strict=True):
-                yield Query(unit_rows([_checked(row)], encoder.dim), (WHOLE,), source)
+                yield Query(_directions([_checked(row)], source, encoder.dim), (WHOLE,), source)
         return
     scale = 1.0 if tuple(views) == (WHOLE,) else QUERY_SCALE
     with contextlib.closing(encoder.describe_views(sources, views, scale)) as descriptions:
         for source, result in zip(sources, descriptions, strict=True):
             found = _checked(result)
             yield Query(
-                unit_rows(found.descriptors, encoder.dim),
+                _directions(found.descriptors, source, encoder.dim),
                 found.views,
                 source,
                 _local_features(found),
@@ -162,6 +162,20 @@ def _checked(result: T | ImageError) -> T:
     if isinstance(result, ImageError):
         raise result
     return result
+
+
+def _directions(rows: ArrayLike, source: Source, dim: int) -> NDArray[np.float32]:
+    """Descriptors as unit vectors.
+
+    Raises:
+      ImageError: one of them is all zeros or not finite.
+    """
+    descriptors = np.asarray(rows)
+    if not (np.isfinite(descriptors).all() and descriptors.any(axis=1).all()):
+        from tfvlad.images.loading import source_name  # imports TensorFlow
+
+        raise ImageError(source_name(source), "its descriptor is all zeros or not finite")
+    return unit_rows(descriptors, dim)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes | None:

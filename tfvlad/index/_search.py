@@ -1,7 +1,7 @@
 """Search: from the descriptors of queries to hits, which are files.
 
-Three steps, in `Searcher.find`: the images that the descriptors find are the shortlist, a re-ranker may put them in a
-better order, and each image becomes a hit for every file that shows it.
+Three steps, in `Searcher.find`: the images that the descriptors find are the shortlist, their neighbours and then a
+re-ranker may put them in a better order, and each image becomes a hit for every file that shows it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.errors import ConfigError
-from tfvlad.index._folders import Folders
+from tfvlad.images.views import WHOLE
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._hits import Files, Hit, in_order
-from tfvlad.index.catalog import Catalog, Snapshot
+from tfvlad.index._synced_folders import Folders
+from tfvlad.index.catalog import Block, Catalog, Snapshot
 from tfvlad.index.ranking import Ranking, best_images, search_exactly, search_through_graph, unit_rows
+from tfvlad.index.reciprocal import reordered, shortlist_for
 from tfvlad.index.reranking import Candidate, Query, Reranker
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _FEW = 1000
 _LARGE_SHARE = 10
 
 # Where scores are corrected afterwards, so many times as many images as are wanted are ranked, but no more than that.
+# For 301 photographs with 24 views each, a shortlist of 50 of 20,000 images had the right one for 0.983 of them; with 6
+# times as many for 0.977, with 4 times for 0.970. Of 100,000 images it took 50 ms of CPU time; 30 and 18 ms with fewer.
 _CORRECTED = 10
 _MOST_CORRECTED = 1000
 
@@ -83,6 +87,7 @@ class Searcher:
         reranker: Reranker | None = None,
         correct: bool = False,
         expand: int = 0,
+        reciprocal: int = 0,
     ) -> list[list[Hit]]:
         """Finds the k best files for each query.
 
@@ -93,6 +98,8 @@ class Searcher:
           reranker: puts the shortlist in a better order; None leaves it as it is.
           correct: whether the shortlist is in the order of the scores minus hubness, see `tfvlad.index.hubness`.
           expand: images that expand the query for a second search (alpha query expansion); 0 for no second search.
+          reciprocal: neighbours of each image by which the shortlist is re-ordered before the re-ranker sees it, see
+            `tfvlad.index.reciprocal`; 0 leaves its order.
 
         Returns:
           A list of hits for each query, best first; hits that are equally good are in the order of the ids.
@@ -105,15 +112,18 @@ class Searcher:
             raise ConfigError(f"k must be 0 or more, got {k}")
         if k == 0 or not queries:
             return [[] for _ in queries]
-        depth = max(k, expand, reranker.depth if reranker else 0)
-        found, files = self._candidates(queries, depth, exact, correct)
-        if reranker:
-            found = self._reranked(queries, found, reranker)
+        depth = max(k, expand, reranker.depth if reranker else 0, shortlist_for(reciprocal) if reciprocal else 0)
+
+        def find(queries: Sequence[Query]) -> tuple[list[list[Candidate]], Files]:
+            found, files = self._candidates(queries, depth, exact, correct)
+            if reciprocal:
+                found = [self._by_neighbours(candidates, reciprocal, exact) for candidates in found]
+            return self._reranked(queries, found, reranker) if reranker else found, files
+
+        found, files = find(queries)
         if expand:
             queries = self._expanded(queries, found, expand)
-            found, files = self._candidates(queries, depth, exact, correct)
-            if reranker:
-                found = self._reranked(queries, found, reranker)
+            found, files = find(queries)
         names = [[view.name for view in query.views] for query in queries]
         return [in_order(files, one, views, k) for one, views in zip(found, names, strict=True)]
 
@@ -154,6 +164,19 @@ class Searcher:
                 ]
             )
         return found, files
+
+    def _by_neighbours(self, candidates: list[Candidate], neighbours: int, exact: bool) -> list[Candidate]:
+        """Re-orders one query's candidates by their reciprocal neighbours."""
+
+        def describe(images: NDArray[np.int64]) -> Block:
+            with self._catalog.read() as snapshot:
+                return snapshot.view_of_images(images, WHOLE.name)
+
+        def rank(vectors: NDArray[np.float32], k: int) -> Ranking:
+            with self._shortlist(vectors, k, exact) as (_, ranking):
+                return ranking
+
+        return reordered(candidates, neighbours, describe, rank)
 
     def _reranked(
         self, queries: Sequence[Query], found: list[list[Candidate]], reranker: Reranker

@@ -17,13 +17,13 @@ from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
 from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
 from tfvlad.images.views import WHOLE, View, parse_views
 from tfvlad.index._compact import UPRIGHT, compact
-from tfvlad.index._folders import Folders, IndexedFolder
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
 from tfvlad.index._hits import Hit
 from tfvlad.index._queries import QueryReader
 from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
+from tfvlad.index._synced_folders import Folders, IndexedFolder
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.graph import HnswGraph
 from tfvlad.index.hubness import measure_hubness
@@ -149,6 +149,12 @@ class Index:
                 self._encoder = encoder
             return self._encoder
 
+    @property
+    def local_features(self) -> int:
+        """How many cells' local features are kept of each image, at most; 0 where none are."""
+        with self._catalog.read() as snapshot:
+            return snapshot.kept().local_features
+
     def sync(
         self,
         folders: Path | Iterable[Path],
@@ -195,10 +201,11 @@ class Index:
                 local_features,
             )
             self._graphs.save()
-            measure_hubness(self._catalog, self._graphs, enough_for_graph(1))
             with self._catalog.read() as snapshot:
-                keeps = snapshot.kept().local_features > 0
-            if keeps:
+                kept = snapshot.kept()
+            if kept.local_features or len(parse_views(kept.views)) > 1:  # searches correct their scores by it
+                measure_hubness(self._catalog, self._graphs, enough_for_graph(1))
+            if kept.local_features:
                 self._calibrate_if_due()
             with self._catalog.write() as change:
                 change.give_back_space()
@@ -215,6 +222,7 @@ class Index:
         query_views: str | None = None,
         verifier: str = "cells",
         expand: int = 0,
+        reciprocal: int = 0,
     ) -> list[list[Hit]]:
         """Finds the images that show the same as each query, or are most like it.
 
@@ -242,6 +250,10 @@ class Index:
             files (it needs OpenCV, ``pip install 'tfvlad[sift]'``).
           expand: the query is searched for a second time, together with so many of the images that were found (of those
             that are verified as the same, or likely to be); for collections with several photographs of each thing.
+          reciprocal: neighbours of each image by which the shortlist is re-ordered before it is verified, such as 5: an
+            image that has the query, or neighbours of it, among its own neighbours comes forward. For collections with
+            several photographs of each thing, too, about as many as this number. 0 leaves that out; see
+            `tfvlad.index.reciprocal`.
 
         Returns:
           A list of hits, best first, for each query, even if there is only one query.
@@ -254,12 +266,12 @@ class Index:
             isinstance(queries, np.ndarray) and queries.ndim <= 3
         )
         sources: Sequence[Source] = [queries] if is_one else queries  # type: ignore[list-item, assignment]
-        plan = self._plan(verify, query_views, verifier, expand)
+        plan = self._plan(verify, query_views, verifier, expand, reciprocal)
         indexed = box is None and (query_views is None or plan.views == (WHOLE,))
         features = plan.reranker is not None and plan.method.needs_features
         found: list[list[Hit]] = []
         for chunk in self._queries.read(sources, plan.views, box, features, indexed):
-            found += self._searcher.find(chunk, k, exact, plan.reranker, plan.correct, expand)
+            found += self._searcher.find(chunk, k, exact, plan.reranker, plan.correct, expand, reciprocal)
         return found
 
     def search_indexed(
@@ -271,6 +283,7 @@ class Index:
         verify: int | None = None,
         verifier: str = "cells",
         expand: int = 0,
+        reciprocal: int = 0,
     ) -> list[Hit]:
         """Finds the images that show the same as an indexed one; needs no encoder and no TensorFlow.
 
@@ -284,9 +297,9 @@ class Index:
         Raises:
           ConfigError: the index does not hold it, or a setting cannot work.
         """
-        plan = self._plan(verify, "whole", verifier, expand)
+        plan = self._plan(verify, "whole", verifier, expand, reciprocal)
         query = self._indexed(file, plan.reranker is not None and plan.method.needs_features)
-        [hits] = self._searcher.find([query], k, exact, plan.reranker, plan.correct, expand)
+        [hits] = self._searcher.find([query], k, exact, plan.reranker, plan.correct, expand, reciprocal)
         return hits
 
     def explain(
@@ -321,7 +334,7 @@ class Index:
 
         file = hit.id if isinstance(hit, Hit) else hit
         query_view = hit.query_view if isinstance(hit, Hit) else None
-        plan = self._plan(1, None, verifier, 0)
+        plan = self._plan(1, None, verifier)
         views = plan.views if query_view is None else tuple(dict.fromkeys([WHOLE, View.from_name(query_view)]))
         indexed = box is None and views == (WHOLE,)
         [[asked]] = self._queries.read([query], views, box, plan.method.needs_features, indexed)
@@ -476,11 +489,13 @@ class Index:
                 f"{self._path} was made with the encoder {made_with[:12]}, not {given[:12]}; make a new index for that"
             )
 
-    def _plan(self, verify: int | None, query_views: str | None, verifier: str, expand: int) -> _Plan:
+    def _plan(
+        self, verify: int | None, query_views: str | None, verifier: str, expand: int = 0, reciprocal: int = 0
+    ) -> _Plan:
         """How a search goes on, from what was asked for and what the index keeps."""
         from tfvlad.index.verification import Verification  # imports Numba
 
-        for name, value in (("verify", verify), ("expand", expand)):
+        for name, value in (("verify", verify), ("expand", expand), ("reciprocal", reciprocal)):
             if value is not None and operator.index(value) < 0:
                 raise ConfigError(f"{name} must be 0 or more, got {value}")
         with self._catalog.read() as snapshot:

@@ -33,6 +33,7 @@ class Query:
       source: the query's picture; None where only descriptors were given.
       features: the compact local features of whole pictures by their turn in degrees, as far as they are known.
       describe: gives the local features of the picture turned by some degrees; None where that cannot be done.
+      image: the id of the indexed image that has the same bytes as the query; None where that is not known.
     """
 
     descriptors: NDArray[np.float32]
@@ -40,6 +41,7 @@ class Query:
     source: Source | None = None
     features: dict[float, LocalFeatures] = dataclasses.field(default_factory=dict)
     describe: Callable[[Sequence[float]], Sequence[LocalFeatures]] | None = None
+    image: int | None = None
 
     @property
     def descriptor(self) -> NDArray[np.float32]:
@@ -67,7 +69,8 @@ class Candidate(NamedTuple):
       query_view: the position of the query's view that fits best; -1 where that is not known.
       box: where the query lies in the image: x, y, width, height in pixels; None where that is not known.
       corrected: the score minus how near the image's view is to any query, see `tfvlad.index.hubness`; the score itself
-        where there is no such correction. The shortlist is in the order of these.
+        where there is no such correction. `tfvlad.index.reciprocal` mixes it with what neighbours say. The shortlist is
+        in the order of these.
       path: one of the files that show the image.
     """
 

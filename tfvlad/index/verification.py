@@ -166,10 +166,11 @@ class Verification:
     ) -> Candidate:
         if match is None:
             return one
+        is_itself = one.image == query.image  # equal bytes show the same, even where no local feature is kept of them
         return one._replace(
             inliers=match.inliers,
-            verdict=calibration.verdict(match.inliers, shortlist),
-            probability=calibration.probability(match.inliers, shortlist),
+            verdict="same" if is_itself else calibration.verdict(match.inliers, shortlist),
+            probability=1.0 if is_itself else calibration.probability(match.inliers, shortlist),
             box=None if size is None else box_in(match, query.views[one.query_view], size),
         )
 

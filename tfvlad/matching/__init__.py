@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfvlad.matching.cells import cell_positions, describe_cells, select_cells
+    from tfvlad.matching.compression import Projection
     from tfvlad.matching.drawing import draw_matches
-    from tfvlad.matching.explanation import Explanation, box_around, explain, outline
+    from tfvlad.matching.explanation import Explanation, Pose, box_around, explain, outline, pose
     from tfvlad.matching.local_features import LocalFeatures
-    from tfvlad.matching.projection import Projection
     from tfvlad.matching.shares import pooling_shares, vlad_shares
     from tfvlad.matching.sift import SiftVerifier
     from tfvlad.matching.verdict import CELLS_PRIOR, SIFT_PRIOR, Calibration, Verdict, calibrate
@@ -38,11 +38,13 @@ _HOME = {
     "select_cells": "cells",
     "draw_matches": "drawing",
     "Explanation": "explanation",
+    "Pose": "explanation",
     "box_around": "explanation",
     "explain": "explanation",
     "outline": "explanation",
+    "pose": "explanation",
     "LocalFeatures": "local_features",
-    "Projection": "projection",
+    "Projection": "compression",
     "pooling_shares": "shares",
     "vlad_shares": "shares",
     "SiftVerifier": "sift",
@@ -67,6 +69,7 @@ __all__ = [
     "Explanation",
     "LocalFeatures",
     "Match",
+    "Pose",
     "Projection",
     "Query",
     "SiftVerifier",
@@ -80,6 +83,7 @@ __all__ = [
     "explain",
     "outline",
     "pooling_shares",
+    "pose",
     "select_cells",
     "vlad_shares",
 ]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.encoding.views import cell_centres
+from tfvlad.matching.compression import Projection
 from tfvlad.matching.local_features import LocalFeatures
-from tfvlad.matching.projection import Projection
 from tfvlad_kernels.uniqueness import most_similar_elsewhere
 
 Floats = npt.NDArray[np.float32]

@@ -50,7 +50,7 @@ _INCEPTION_ALIASES = {
 }
 
 NAMED = {
-    "vgg16": NamedNetwork("VGG16", "caffe", "block4_conv3", _VGG16_ALIASES, "fc2", 224),
+    "vgg16": NamedNetwork("VGG16", "caffe", "block4_conv2", _VGG16_ALIASES, "fc2", 224),
     "inceptionv3": NamedNetwork("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES, "avg_pool", None),
 }
 

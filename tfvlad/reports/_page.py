@@ -53,12 +53,18 @@ def thumbnail(path: str, longest_side: int, box: Box | None = None) -> Thumbnail
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "I;16"):  # 16 bits of grey, which convert() would clip instead of scaling
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            upright = (upright if box is None else upright.crop(_rounded(box))).convert("RGBA")
+            upright = (upright if box is None else upright.crop(_rounded(box))).copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on broken files
         return None
-    upright.thumbnail((longest_side, longest_side))
-    opaque = Image.new("RGB", upright.size, "white")
-    opaque.paste(upright, mask=upright)
+    return as_thumbnail(upright, longest_side)
+
+
+def as_thumbnail(picture: Image.Image, longest_side: int) -> Thumbnail:
+    """Makes a small copy of an upright picture, see `thumbnail`."""
+    small = picture.convert("RGBA")
+    small.thumbnail((longest_side, longest_side))
+    opaque = Image.new("RGB", small.size, "white")
+    opaque.paste(small, mask=small)
     jpeg = io.BytesIO()
     opaque.save(jpeg, "JPEG", quality=80)
     return Thumbnail("data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode("ascii"), *opaque.size)

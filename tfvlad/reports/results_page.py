@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tfvlad.evaluation.querying import QueryResult
+from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.reports._page import write_page
+from tfvlad.reports.explanation_page import ExplainedMatch, Seen, seen
 
 QUERY_SIDE = 280  # pixels; the longest side of a query's picture
 HIT_SIDE = 200
+WHY_SIDE = 240  # of the pictures of an explanation
+WHY_LINES = 60
 
 
 def write_results_page(
@@ -19,6 +22,7 @@ def write_results_page(
     title: str = "Search results",
     notes: Sequence[str] = (),
     metrics: Mapping[str, float | str] | None = None,
+    explain: Callable[[QueryResult, ResultHit], ExplainedMatch | None] | None = None,
 ) -> None:
     """Writes a page of queries beside their hits.
 
@@ -34,10 +38,16 @@ def write_results_page(
       title: the heading.
       notes: paragraphs under the heading.
       metrics: name -> figure, shown above the queries; floats have three decimals.
+      explain: gives what explains a hit, which a reader opens under it; None for a hit that is not explained.
 
     Raises:
       OSError: the file cannot be written.
     """
+
+    def why(result: QueryResult, hit: ResultHit) -> Seen | None:
+        match = explain(result, hit) if explain else None
+        return None if match is None else seen(match, WHY_SIDE, WHY_LINES)
+
     write_page(
         path,
         "results_page.html.j2",
@@ -48,4 +58,5 @@ def write_results_page(
         results=results,
         query_side=QUERY_SIDE,
         hit_side=HIT_SIDE,
+        explain=why,
     )

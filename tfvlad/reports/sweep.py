@@ -1,4 +1,4 @@
-"""The report of a sweep as one HTML file: best settings, claims, charts, examples and all settings."""
+"""The report of a sweep as one HTML file: best settings, claims, charts, examples, ways to search and all settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tfvlad.reports import charts
 from tfvlad.reports._page import write_page
 from tfvlad.reports.sweep_charts import Intervals, by_cost, by_dimension, by_layer, in_words
+from tfvlad.reports.sweep_searches import search_part
 from tfvlad.sweep import choice
 from tfvlad.sweep.findings import findings
 from tfvlad.sweep.statistics import Difference
@@ -93,6 +94,7 @@ def write_report(study: Study, path: str | os.PathLike[str], flagfile: str) -> N
         examples=_examples(study, ranked[0]) if ranked else [],
         example_side=EXAMPLE_SIDE,
         flagfile=flagfile,
+        searches=search_part(study),
         plot=charts.PLOT,
         chart_width=charts.WIDTH,
     )

@@ -247,6 +247,8 @@ class RemoteEncoder:
             descriptors = self._checked(answer, len(contents))
         else:  # exported by an earlier release
             descriptors = self._descriptors(contents)
+        if not features.size and not grids.any():  # JSON drops the lengths that come behind a length of 0
+            features = np.zeros((len(features), 0, 0, 0), np.float32)
         if features.ndim != 4 or len(features) != len(contents) or grids.shape != (len(contents), 2):
             raise ServingError(f"{self.url}: {len(contents)} images were asked for, the answer is {features.shape}")
         results: list[Description | None] = []

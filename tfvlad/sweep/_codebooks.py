@@ -12,9 +12,9 @@ from tfvlad.encoding.codebook import bounded, draw, fit_codebook, share
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ConfigError
 from tfvlad.storage.atomic import atomic_file, read_json, write_json
+from tfvlad.sweep._multi_layer_network import HeadKey
 from tfvlad.sweep._plan import SweepTask
 from tfvlad.sweep._unfinished_work import Mapped, PassProgress, Scratch, run_pass
-from tfvlad.sweep._whole_network import HeadKey
 from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]

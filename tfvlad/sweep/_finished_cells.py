@@ -14,9 +14,9 @@ from tfvlad.evaluation.datasets import Query
 from tfvlad.storage.atomic import or_null, read_json, write_json
 from tfvlad.sweep._keys import Keys
 from tfvlad.sweep._plan import SizePlan, SweepTask
-from tfvlad.sweep.grid import DescriptorKind, Setting
+from tfvlad.sweep.grid import DescriptorKind, SearchSetting, Setting
 from tfvlad.sweep.output_folder import CELLS
-from tfvlad.sweep.study import SHOWN, Cell, Quality
+from tfvlad.sweep.study import SHOWN, Cell, Quality, SearchCell
 
 Failures = dict[Query, str]  # image, or part of one -> why it cannot be used
 
@@ -62,6 +62,10 @@ class FinishedCells:
         nothing = np.full((len(self._task.dataset.queries), SHOWN), -1, np.int64)
         return Cell(kind.setting(self._plan.image_size, dim), {}, 0, 0, 0.0, 0.0, nothing, why)
 
+    def key(self, setting: Setting) -> str:
+        """The name of the cell of a setting at this size."""
+        return self._keys.cell(DescriptorKind(setting.layer, setting.encoding, setting.clusters), setting.dim)
+
     def failures(self) -> Failures:
         """The images that could not be used at this size, in this sweep or in an earlier one with the same images."""
         stored = read_json(self._failures_path()) or []
@@ -93,31 +97,62 @@ def cell_to_json(cell: Cell) -> dict[str, Any]:
         **vars(cell),
         "setting": vars(cell.setting),
         "top": cell.top.tolist(),
-        "qualities": {
-            protocol: {
-                "score": or_null(quality.score),
-                "values": [or_null(value) for value in quality.values.tolist()],
-                "recall_at_1": or_null(quality.recall_at_1),
-                "first_ranks": quality.first_ranks.tolist(),
-            }
-            for protocol, quality in cell.qualities.items()
-        },
+        "qualities": _qualities_to_json(cell.qualities),
     }
 
 
 def cell_from_json(stored: Mapping[str, Any]) -> Cell:
     """The cell that `cell_to_json` was given."""
-    qualities = {
+    parts = {
+        "setting": Setting(**stored["setting"]),
+        "qualities": _qualities_from_json(stored["qualities"]),
+        "top": np.array(stored["top"], np.int64),
+    }
+    return Cell(**{**stored, **parts})
+
+
+def search_to_json(cell: SearchCell) -> dict[str, Any]:
+    """The cell of a search as values that JSON knows."""
+    return {
+        **vars(cell),
+        "setting": vars(cell.setting),
+        "search": vars(cell.search),
+        "qualities": _qualities_to_json(cell.qualities),
+    }
+
+
+def search_from_json(stored: Mapping[str, Any]) -> SearchCell:
+    """The cell that `search_to_json` was given."""
+    parts = {
+        "setting": Setting(**stored["setting"]),
+        "search": SearchSetting(**stored["search"]),
+        "qualities": _qualities_from_json(stored["qualities"]),
+    }
+    return SearchCell(**{**stored, **parts})
+
+
+def _qualities_to_json(qualities: Mapping[str, Quality]) -> dict[str, Any]:
+    return {
+        protocol: {
+            "score": or_null(quality.score),
+            "values": [or_null(value) for value in quality.values.tolist()],
+            "recall_at_1": or_null(quality.recall_at_1),
+            "first_ranks": quality.first_ranks.tolist(),
+        }
+        for protocol, quality in qualities.items()
+    }
+
+
+def _qualities_from_json(stored: Mapping[str, Any]) -> dict[str, Quality]:
+    return {
         protocol: Quality(
             _or_nan(quality["score"]),
             np.array([_or_nan(value) for value in quality["values"]], np.float64),
             _or_nan(quality["recall_at_1"]),
             np.array(quality["first_ranks"], np.int64),
         )
-        for protocol, quality in stored["qualities"].items()
+        for protocol, quality in stored.items()
     }
-    parts = {"setting": Setting(**stored["setting"]), "qualities": qualities, "top": np.array(stored["top"], np.int64)}
-    return Cell(**{**stored, **parts})
 
 
 def _or_nan(value: float | None) -> float:

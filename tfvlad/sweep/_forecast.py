@@ -20,8 +20,8 @@ from tqdm import tqdm
 from tfvlad.encoding.features import batch_shape
 from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.errors import ConfigError
+from tfvlad.sweep._multi_layer_network import WholeNetwork
 from tfvlad.sweep._plan import SizePlan, SweepTask
-from tfvlad.sweep._whole_network import WholeNetwork
 from tfvlad.sweep.grid import DescriptorKind
 from tfvlad.sweep.output_folder import SCRATCH
 

@@ -144,10 +144,11 @@ def _judge(
             hits = (position_of[image] for image in ranking if image not in junk)
             found = list(itertools.islice(hits, SHOWN))
             top[query, : len(found)] = found
-    return {protocol: _quality(values[protocol], first_ranks[protocol]) for protocol in values}, top
+    return {protocol: quality_of(values[protocol], first_ranks[protocol]) for protocol in values}, top
 
 
-def _quality(values: npt.NDArray[np.float64], first_ranks: Ids) -> Quality:
+def quality_of(values: npt.NDArray[np.float64], first_ranks: Ids) -> Quality:
+    """The quality of rankings, from each query's measure, NaN for none, and the rank of its first right answer."""
     counted = ~np.isnan(values)
     if not counted.any():
         return Quality(float("nan"), values, float("nan"), first_ranks)

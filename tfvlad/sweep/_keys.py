@@ -23,8 +23,8 @@ from tfvlad.config import EncoderConfig
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images import loading as images
 from tfvlad.networks.weights import weights_digest
+from tfvlad.sweep._multi_layer_network import WholeNetwork
 from tfvlad.sweep._plan import SizePlan, SweepTask
-from tfvlad.sweep._whole_network import WholeNetwork
 from tfvlad.sweep.grid import DescriptorKind
 
 _VERSION = 4  # raised whenever the same settings give other cells

@@ -22,10 +22,10 @@ from tfvlad.sweep._finished_cells import Failures, FinishedCells
 from tfvlad.sweep._forecast import Forecast, ProgressBar, codebook_seconds
 from tfvlad.sweep._judging import Judgement, judge_dims
 from tfvlad.sweep._keys import digest
+from tfvlad.sweep._multi_layer_network import HeadKey, WholeNetwork, aggregation_for, extractor_for, head_key
 from tfvlad.sweep._plan import Roles, SizePlan, SweepTask
 from tfvlad.sweep._unfinished_work import Mapped, PassProgress, Scratch, run_pass
-from tfvlad.sweep._whole_network import HeadKey, WholeNetwork, aggregation_for, extractor_for, head_key
-from tfvlad.sweep.grid import DescriptorKind
+from tfvlad.sweep.grid import DescriptorKind, Setting
 from tfvlad.sweep.output_folder import SCRATCH
 from tfvlad.sweep.study import Cell
 
@@ -41,11 +41,13 @@ class SizeSweep:
     """Computes the cells at one image size that are not finished yet.
 
     Attributes:
+      image_size: pixels.
       forecast: what that takes.
     """
 
     def __init__(self, task: SweepTask, plan: SizePlan) -> None:
         """Looks up which cells are finished and forecasts the rest; no image is read yet."""
+        self.image_size = plan.image_size
         self._task = task
         self._plan = plan
         self._cells = FinishedCells(task, plan)
@@ -65,6 +67,10 @@ class SizeSweep:
         if self._cells.missing:
             self._compute(bar)
         return list(self._cells.all()), self._cells.failures()
+
+    def key(self, setting: Setting) -> str:
+        """The name of a setting's cell, a digest of everything that shapes it."""
+        return self._cells.key(setting)
 
     def _compute(self, bar: ProgressBar) -> None:
         cells, task = self._cells, self._task

@@ -15,7 +15,7 @@ from tfvlad.config import EncoderConfig
 from tfvlad.encoding.codebook import images_to_sample, share
 from tfvlad.encoding.features import output_shapes
 from tfvlad.evaluation.datasets import Box, Dataset, Query
-from tfvlad.sweep._whole_network import FC, WholeNetwork, aggregation_for
+from tfvlad.sweep._multi_layer_network import FC, WholeNetwork, aggregation_for
 from tfvlad.sweep.grid import DescriptorKind, Grid, descriptor_kinds
 
 Rows = npt.NDArray[np.intp]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
@@ -11,10 +12,12 @@ from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.sweep._altered_copies import self_retrieval
 from tfvlad.sweep._finished_cells import Failures
 from tfvlad.sweep._forecast import Needs, ProgressBar, check_space, total_seconds
+from tfvlad.sweep._multi_layer_network import load_networks, select_layers
 from tfvlad.sweep._one_size import SizeSweep
 from tfvlad.sweep._plan import SizePlan, SweepTask
-from tfvlad.sweep._whole_network import load_networks, select_layers
-from tfvlad.sweep.grid import Grid
+from tfvlad.sweep._searching import SearchStage
+from tfvlad.sweep.choice import ranked
+from tfvlad.sweep.grid import Grid, SearchGrid
 from tfvlad.sweep.output_folder import COPIES, check_output, claimed
 from tfvlad.sweep.study import Cell, Study
 
@@ -30,18 +33,21 @@ class Sweep:
       >>> study, failures = sweep.run(tfvlad.datasets.load_dataset("holidays", "holidays/"), "out")  # doctest: +SKIP
     """
 
-    def __init__(self, grid: Grid | None = None, config: EncoderConfig | None = None) -> None:
+    def __init__(
+        self, grid: Grid | None = None, config: EncoderConfig | None = None, search: SearchGrid | None = None
+    ) -> None:
         """Loads the network.
 
         Args:
           grid: the settings to try.
           config: the settings that all cells share; its layer, image size, clusters and dim are not read.
+          search: the ways to search to try with the best settings; None tries none.
 
         Raises:
           ConfigError: a setting does not exist, or settings do not fit together.
           WeightsError: the network's weights cannot be loaded.
         """
-        self._grid, self._config = grid or Grid(), config or EncoderConfig()
+        self._grid, self._config, self._search = grid or Grid(), config or EncoderConfig(), search
         sizes, encodings = self._grid.image_sizes, self._grid.encodings
         self._networks = load_networks(self._config, sizes, "fc" in encodings)
         any_size, backbone = self._networks[sizes[0]], self._config.backbone
@@ -63,6 +69,9 @@ class Sweep:
         another size is begun first. The descriptors of the current image size lie on disk, in `output`. Memory does not
         grow with the number of images: a few batches of all layers' outputs bound it, and the sampled local features
         of one layer.
+
+        Where ways to search are to be tried, an index is made with the best settings afterwards, one after the other,
+        and deleted when it has been searched in every way.
 
         Args:
           dataset: queries, database and right answers.
@@ -160,9 +169,13 @@ class Sweep:
                 finished, failed = size.run(bar)
                 cells += finished
                 failures |= failed
-        return self._study(task, cells, failures, proxy), sorted(
-            Failure(image.path, why) for image, why in failures.items()
-        )
+        study = self._study(task, cells, failures, proxy)
+        if self._search is not None:
+            key_of = {size.image_size: size.key for size in sizes}
+            best = [cell.setting for cell in ranked(study)[: self._search.settings]]
+            found = SearchStage(task, self._search).run([(one, key_of[one.image_size](one)) for one in best])
+            study = dataclasses.replace(study, searches=found)
+        return study, sorted(Failure(image.path, why) for image, why in failures.items())
 
     def _study(self, task: SweepTask, cells: list[Cell], failures: Failures, proxy: bool) -> Study:
         dataset = task.dataset
@@ -190,13 +203,14 @@ def sweep(
     config: EncoderConfig | None = None,
     fit_on: Sequence[str] | None = None,
     seed: int = 0,
+    search: SearchGrid | None = None,
 ) -> tuple[Study, list[Failure]]:
     """Tries every setting of a grid on a data set: shorthand for `Sweep` and its method `run`.
 
     Example:
       >>> study, failures = sweep(dataset, "out", Grid(image_sizes=(448,)))  # doctest: +SKIP
     """
-    return Sweep(grid, config).run(dataset, output, fit_on, seed)
+    return Sweep(grid, config, search).run(dataset, output, fit_on, seed)
 
 
 def _images_to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:

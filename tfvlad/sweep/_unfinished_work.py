@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.errors import ArtifactError, ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.evaluation.querying import query_source
+from tfvlad.evaluation.queries_and_results import query_source
 from tfvlad.images.batching import Rejected, overlapped
 from tfvlad.images.loading import Source
 from tfvlad.storage.atomic import atomic_file, read_json, write_json

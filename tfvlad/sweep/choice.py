@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tfvlad.config import ENCODING_NAMES, Encoding
 from tfvlad.sweep.grid import Setting
 from tfvlad.sweep.statistics import Difference, best_of, difference, intervals
-from tfvlad.sweep.study import Cell, Study
+from tfvlad.sweep.study import Cell, SearchCell, Study
 
 
 class Recommendation(NamedTuple):
@@ -36,7 +36,7 @@ def described(setting: Setting) -> str:
     return ", ".join(part for part in [*parts, clusters, f"{setting.dim}-D" if setting.dim else "full"] if part)
 
 
-def score(study: Study, cell: Cell) -> float:
+def score(study: Study, cell: Cell | SearchCell) -> float:
     """The cell's score under the study's first protocol; NaN if it has none."""
     quality = cell.qualities.get(study.protocols[0])
     return math.nan if quality is None else float(quality.score)

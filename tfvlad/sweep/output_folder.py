@@ -1,13 +1,15 @@
 """The output folder of a sweep: nobody else's, used by one sweep at a time, with the results as files at the end.
 
 It holds finished cells, unfinished work, altered copies that serve as queries, ``results.csv``, ``results.json``, and
-``best.flags``, the flagfile with which `tfvlad fit` makes the best encoder again.
+``best.flags``, the flagfile with which `tfvlad fit` makes the best encoder again. Where ways to search were tried, it
+holds ``search.csv`` as well, and ``best_search.flags``, the flagfile of the best one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -16,13 +18,16 @@ from tfvlad.errors import ConfigError, Failure
 from tfvlad.storage.atomic import atomic_file
 from tfvlad.storage.locks import sole_writer
 from tfvlad.sweep.choice import ranked
+from tfvlad.sweep.search_choice import ranked_searches
+from tfvlad.sweep.search_tables import search_columns, search_flagfile, search_json
 from tfvlad.sweep.study import Cell, Study
 from tfvlad.sweep.tables import as_columns, as_json
 
-CELLS, SCRATCH, COPIES = "cells", "scratch", "queries"  # sub-folders
+CELLS, SCRATCH, SEARCHED, COPIES = "cells", "scratch", "search", "queries"  # sub-folders
 MARKER = "tfvlad-sweep.txt"  # a folder with this file is known to be a sweep's; it is written first
 
 _CSV, _JSON, _FLAGFILE = "results.csv", "results.json", "best.flags"
+_SEARCH_CSV, _SEARCH_FLAGFILE = "search.csv", "best_search.flags"
 _NOTE = "This folder is written by tfvlad's sweeps: the next one may replace or delete what is in it.\n"
 
 
@@ -60,7 +65,9 @@ def claimed(folder: str) -> Iterator[None]:
 
 
 def write_results(study: Study, folder: str, fit_on: Sequence[str], failures: Sequence[Failure]) -> str:
-    """Writes the results as CSV and JSON, and the flagfile of the best encoder; each file whole or not at all.
+    """Writes the results as CSV and JSON, and the flagfiles of the best; each file whole or not at all.
+
+    Files of an earlier sweep for which this one has nothing are deleted.
 
     Args:
       study: the results.
@@ -69,21 +76,27 @@ def write_results(study: Study, folder: str, fit_on: Sequence[str], failures: Se
       failures: the images that could not be used.
 
     Returns:
-      The text of the flagfile; empty if no setting has a score.
+      The text of the flagfile of the best encoder, which is that of the best way to search where some were tried; empty
+      if no setting has a score.
     """
-    head, rows = as_columns(study)
-    path = os.path.join(folder, _CSV)
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([head, *rows])
-    _write(os.path.join(folder, _JSON), json.dumps(as_json(study, failures), indent=2) + "\n")
-    best = ranked(study)[:1]
+    found = ranked_searches(study)[:1]
+    best = [cell for cell in ranked(study) if not found or cell.setting == found[0].setting][:1]
     text = flagfile(study, best[0], fit_on) if best else ""
-    path = os.path.join(folder, _FLAGFILE)
-    if text:
-        _write(path, text)
-    else:
-        with contextlib.suppress(FileNotFoundError):  # left by an earlier sweep
-            os.unlink(path)
+    document = as_json(study, failures) | search_json(study)
+    files = {
+        _CSV: _csv_text(*as_columns(study)),
+        _JSON: json.dumps(document, indent=2) + "\n",
+        _FLAGFILE: text,
+        _SEARCH_CSV: _csv_text(*search_columns(study)) if study.searches else "",
+        _SEARCH_FLAGFILE: search_flagfile(found[0]) if found else "",
+    }
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        if content:
+            _write(path, content)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
     return text
 
 
@@ -132,6 +145,12 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
     return "\n".join([*head, *lines, ""])
 
 
+def _csv_text(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue()
+
+
 def _write(path: str, text: str) -> None:
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""The results of a sweep: for each setting a cell, with its quality, its cost and its first hits.
+"""The results of a sweep: for each setting, and for each way to search, a cell with its quality and its cost.
 
 No computation, no input or output, no TensorFlow.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
-from tfvlad.sweep.grid import Setting
+from tfvlad.sweep.grid import SearchSetting, Setting
 
 SHOWN = 5  # hits of each query that a cell keeps
 
@@ -67,6 +67,31 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
+class SearchCell:
+    """The result of one way to search an index whose encoder has one setting.
+
+    Attributes:
+      setting: of the encoder.
+      search: which way it is.
+      qualities: protocol -> quality; empty where the search was not possible.
+      bytes_per_image: bytes of an image's descriptors and, where the search compares them, of its local features, on
+        average over the index.
+      ms_per_query: median milliseconds of a search, from the query's file to its hits. A query that is an image of the
+        index needs no network where only its whole picture is searched for.
+      impossible: why the search was not possible, such as a library that is not installed; else empty.
+      processor: the processor that the milliseconds were measured on; empty where nothing was measured.
+    """
+
+    setting: Setting
+    search: SearchSetting
+    qualities: dict[str, Quality]
+    bytes_per_image: float
+    ms_per_query: float
+    impossible: str = ""
+    processor: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """All results of a sweep.
 
@@ -83,6 +108,7 @@ class Study:
       fit_on: how many images the codebooks and the whitening were fitted on.
       cells: one for every setting, sorted by setting.
       seed: of the whole sweep.
+      searches: one cell for every way to search, in the order of the grid; none where no searches were asked for.
     """
 
     name: str
@@ -97,8 +123,10 @@ class Study:
     fit_on: int
     cells: list[Cell]
     seed: int
+    searches: list[SearchCell] = dataclasses.field(default_factory=list)
 
     @property
     def processors(self) -> list[str]:
         """The processors that milliseconds were measured on; several where a stopped sweep went on elsewhere."""
-        return sorted({cell.processor for cell in self.cells if cell.processor})
+        names = [cell.processor for cell in self.cells] + [cell.processor for cell in self.searches]
+        return sorted(set(filter(None, names)))

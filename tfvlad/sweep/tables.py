@@ -1,16 +1,19 @@
-"""A study as tables and text: rows to read, columns for programs (CSV), JSON, and the claims as lines."""
+"""A study as tables and text: rows to read, columns for programs (CSV), JSON, and the claims as lines.
+
+The tables of ways to search are in `tfvlad.sweep.search_tables`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tfvlad.errors import Failure
 from tfvlad.storage.atomic import or_null
 from tfvlad.sweep.choice import described, ranked, score_intervals
-from tfvlad.sweep.findings import findings
+from tfvlad.sweep.findings import Finding, findings
 from tfvlad.sweep.study import Cell, Study
 
 
@@ -30,7 +33,7 @@ def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
             row += (
                 ["-", "", "-"]
                 if quality is None
-                else [_shown(quality["score"]), _span(quality["interval"]), _shown(quality["recall_at_1"])]
+                else [shown(quality["score"]), span(quality["interval"]), shown(quality["recall_at_1"])]
             )
         if values["impossible"]:
             rows.append([*row, "-", "-", "-"])
@@ -42,7 +45,12 @@ def as_rows(study: Study) -> tuple[list[str], list[list[str]]]:
 
 def as_lines(study: Study) -> Iterator[str]:
     """The claims of the paper as lines of text, each followed by its comparisons with difference and verdict."""
-    for claim, compared in itertools.groupby(findings(study), lambda finding: finding.claim):
+    yield from lines_of(findings(study))
+
+
+def lines_of(found: Iterable[Finding]) -> Iterator[str]:
+    """Claims as lines of text, each followed by its comparisons with difference and verdict."""
+    for claim, compared in itertools.groupby(found, lambda finding: finding.claim):
         yield claim
         for finding in compared:
             mean, low, high = finding.difference
@@ -79,18 +87,23 @@ def as_json(study: Study, failures: Iterable[Failure]) -> dict[str, Any]:
         },
         "layers": study.layers,
         "settings": list(_values(study)),
-        "findings": [
-            {
-                "claim": finding.claim,
-                "comparison": finding.comparison,
-                "difference": or_null(finding.difference.mean),
-                "interval": [or_null(finding.difference.low), or_null(finding.difference.high)],
-                "verdict": finding.verdict,
-            }
-            for finding in findings(study)
-        ],
+        "findings": json_of(findings(study)),
         "failed": [{"path": failure.path, "reason": failure.reason} for failure in failures],
     }
+
+
+def json_of(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Comparisons as values that JSON knows."""
+    return [
+        {
+            "claim": finding.claim,
+            "comparison": finding.comparison,
+            "difference": or_null(finding.difference.mean),
+            "interval": [or_null(finding.difference.low), or_null(finding.difference.high)],
+            "verdict": finding.verdict,
+        }
+        for finding in found
+    ]
 
 
 def as_columns(study: Study) -> tuple[list[str], list[list[Any]]]:
@@ -143,10 +156,12 @@ def _values(study: Study) -> Iterator[dict[str, Any]]:
         }
 
 
-def _shown(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """A score in a table to read."""
     return "-" if value is None else f"{value:.4f}"
 
 
-def _span(ends: list[float | None]) -> str:
+def span(ends: Sequence[float | None]) -> str:
+    """A confidence interval in a table to read; empty where there is none."""
     low, high = ends
     return "" if low is None or high is None else f"{low:.2f} to {high:.2f}"

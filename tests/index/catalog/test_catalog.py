@@ -16,7 +16,7 @@ from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Change, Stamp, State, to_blob
 
 DIM = 4

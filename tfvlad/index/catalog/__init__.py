@@ -12,6 +12,7 @@ limits of local features from `tfvlad.matching`, and the roots of `tfvlad.index`
 """
 
 from tfvlad.index.catalog._catalog import Catalog
+from tfvlad.index.catalog._columns import Columns
 from tfvlad.index.catalog._reading import Snapshot, Version
 from tfvlad.index.catalog._rows import (
     Block,
@@ -31,6 +32,7 @@ __all__ = [
     "Block",
     "Catalog",
     "Change",
+    "Columns",
     "EncodedView",
     "FailureRow",
     "FileRow",

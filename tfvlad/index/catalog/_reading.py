@@ -6,18 +6,21 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.errors import ArtifactError
 from tfvlad.images.views import parse_views
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
+from tfvlad.index.catalog._columns import Columns, known_or_average
 from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import setting
 from tfvlad.matching.local_features import MOST_CELLS
 
 _LARGEST = 2**63 - 1  # of SQLite's integers
+_NO_HUBNESS = "holds a hubness that is no number"
 
 Version = tuple[sqlite3.Connection, int, int]
 
@@ -27,10 +30,12 @@ class Snapshot:
 
     Attributes:
       path: the catalog's file.
+      columns: answers `images_of` and `hubness_of` from memory; None asks the file.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str, dim: int) -> None:
         self.path = path
+        self.columns: Columns | None = None
         self._connection = connection
         self._dim = dim
 
@@ -85,17 +90,49 @@ class Snapshot:
 
     def hubness_of(self, descriptors: Ids) -> NDArray[np.float32]:
         """The hubness of each descriptor, in the shape of `descriptors`; the average where it has not been measured."""
+        if self.columns is not None:
+            if not self.columns.has_hubness:
+                self.columns.put_hubness(*self.all_hubness())
+            return self.columns.hubness_of(descriptors)
         if self.format() < 2:
             return np.zeros(descriptors.shape, np.float32)
         wanted, places = np.unique(descriptors, return_inverse=True)
         query = "SELECT descriptor, value FROM hubness WHERE descriptor IN (SELECT value FROM json_each(?))"
         stored = dict(self._connection.execute(query, (to_json(wanted),)).fetchall())
         if not all(isinstance(value, float) for value in stored.values()):
-            raise ArtifactError(self.path, "holds a hubness that is no number")
-        values = np.array([stored.get(descriptor, np.nan) for descriptor in wanted.tolist()], np.float32)
-        known = np.isfinite(values)
-        values[~known] = values[known].mean() if known.any() else 0
-        return np.clip(values, -1, 1)[places].reshape(descriptors.shape)
+            raise ArtifactError(self.path, _NO_HUBNESS)
+        values = np.array([stored.get(descriptor, np.nan) for descriptor in wanted.tolist()])
+        known = values if np.isfinite(values).all() else self.all_hubness()[1]
+        return known_or_average(values, known)[places].reshape(descriptors.shape)
+
+    def all_hubness(self) -> tuple[Ids, NDArray[np.float64]]:
+        """The descriptors whose hubness has been measured, in no order, and its values."""
+        if self.format() < 2:
+            return np.empty(0, np.int64), np.empty(0)
+        rows = self._connection.execute("SELECT descriptor, value FROM hubness")
+        try:
+            table = np.fromiter(rows, np.dtype([("descriptor", np.int64), ("value", np.float64)]))
+        except (TypeError, ValueError, OverflowError):
+            raise ArtifactError(self.path, _NO_HUBNESS) from None
+        return table["descriptor"], table["value"]
+
+    def fill(self, columns: Columns) -> None:
+        """Brings columns in line with this state, which is no older than theirs, and answers from them from now on."""
+        state = self.state()
+        if state != columns.state:
+            known = columns.state if self.remembers(columns.state) else State()
+            removed = self.removed_since(known) if known == columns.state else columns.descriptors
+            columns.follow(state, removed, *self.owners(known.last_descriptor))
+        columns.forget_hubness()
+        self.columns = columns
+
+    def owners(self, after: int = 0) -> tuple[Ids, Ids]:
+        """The descriptors with an id above `after`, by id, and the image of each."""
+        query = "SELECT id, image FROM descriptors"
+        # Without a condition SQLite reads a narrow index, and none of the vectors.
+        table = self._owners(f"{query} WHERE id > ?", after) if after else self._owners(query)
+        table = table[np.argsort(table["descriptor"])]
+        return np.ascontiguousarray(table["descriptor"]), np.ascontiguousarray(table["image"])
 
     def calibrations(self) -> object:
         """What `Change.put_calibrations` stored, as JSON has it; None if nothing was stored.
@@ -253,11 +290,13 @@ class Snapshot:
 
     def images_of(self, descriptors: Ids) -> Ids:
         """The image of each descriptor, in the shape of `descriptors`; -1 for a descriptor that is not there."""
+        if self.columns is not None:
+            return self.columns.images_of(descriptors)
         wanted, places = np.unique(descriptors, return_inverse=True)
         query = "SELECT id, image FROM descriptors WHERE id IN (SELECT value FROM json_each(?))"
-        rows = np.array(self._connection.execute(query, (to_json(wanted),)).fetchall(), dtype=np.int64).reshape(-1, 2)
+        table = self._owners(query, to_json(wanted))
         images = np.full(wanted.shape, -1, dtype=np.int64)
-        images[np.searchsorted(wanted, rows[:, 0])] = rows[:, 1]
+        images[np.searchsorted(wanted, table["descriptor"])] = table["image"]
         return images[places].reshape(descriptors.shape)
 
     def blocks(self, size: int, after: int = 0) -> Iterator[Block]:
@@ -292,6 +331,13 @@ class Snapshot:
             if not np.isfinite(vectors).all():
                 raise ArtifactError(self.path, "holds a descriptor with NaN or infinite values")
             yield Block(np.array(descriptors, dtype=np.int64), np.array(images, dtype=np.int64), vectors)
+
+    def _owners(self, query: str, *parameters: int | str) -> NDArray[Any]:
+        rows = self._connection.execute(query, parameters)
+        try:
+            return np.fromiter(rows, np.dtype([("descriptor", np.int64), ("image", np.int64)]))
+        except (TypeError, ValueError, OverflowError):
+            raise ArtifactError(self.path, "holds a descriptor that is of no image") from None
 
     def _inside(self, path: bytes) -> str:
         """Turns a stored path into text, if it stays inside its root.

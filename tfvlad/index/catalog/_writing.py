@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfvlad.images.views import parse_views
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog._reading import Snapshot, to_json
 from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import ADDED_IN_2, FORMAT

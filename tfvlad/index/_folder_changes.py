@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tfvlad.errors import Failure
 from tfvlad.images.listing import LARGEST_FILE, list_images, too_large
-from tfvlad.index._folders import Root
+from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
 
 

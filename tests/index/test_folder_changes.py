@@ -12,7 +12,7 @@ from helpers.syncing import contents, counts, described, fail_to_open, run, writ
 
 from tfvlad.errors import ConfigError, Failure
 from tfvlad.images import listing
-from tfvlad.index import _scan
+from tfvlad.index import _folder_changes
 from tfvlad.index.catalog import Catalog
 
 
@@ -23,7 +23,7 @@ def test_what_cannot_be_read_stays_as_it_is_indexed(
     run(catalog, photos)
     write(photos, a="changed", b="two")
     with monkeypatch.context() as patch:
-        patch.setattr(_scan, "open", fail_to_open, raising=False)
+        patch.setattr(_folder_changes, "open", fail_to_open, raising=False)
         report = run(catalog, photos)
     assert report.failed == [
         Failure(str(photos / "a.jpg"), "cannot be read: Permission denied"),
@@ -70,7 +70,7 @@ def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
     write(photos, a="one", b="two")
     run(catalog, photos)
     write(photos, c="three")
-    listed = _scan.list_images
+    listed = _folder_changes.list_images
 
     def list_then_delete(*arguments: Any, **options: Any) -> Iterator[str]:
         paths = list(listed(*arguments, **options))
@@ -78,7 +78,7 @@ def test_a_file_that_goes_while_the_folder_is_read_is_no_failure(
         (photos / "c.jpg").unlink(missing_ok=True)
         yield from paths
 
-    monkeypatch.setattr(_scan, "list_images", list_then_delete)
+    monkeypatch.setattr(_folder_changes, "list_images", list_then_delete)
     assert counts(run(catalog, photos)) == (0, 0, 1, 1, 0)
     assert contents(catalog) == described(a="one")
 
@@ -96,9 +96,9 @@ def test_names_that_are_not_utf8(catalog: Catalog, photos: Path) -> None:
 def test_dates_beyond_64_bits_of_nanoseconds(catalog: Catalog, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # NTFS reaches the year 60056; the file systems that tests run on do not.
     write(photos, a="one")
-    stamp = _scan._stamp
+    stamp = _folder_changes._stamp
     late = SimpleNamespace(st_size=3, st_mtime_ns=2**64 - 1)
-    monkeypatch.setattr(_scan, "_stamp", lambda status: stamp(late))
+    monkeypatch.setattr(_folder_changes, "_stamp", lambda status: stamp(late))
     assert counts(run(catalog, photos)) == (1, 0, 0, 0, 0)
     assert counts(run(catalog, photos)) == (0, 0, 0, 1, 0)
 
@@ -108,7 +108,7 @@ def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
 ) -> None:
     write(photos, a="one", b="two")
     run(catalog, photos)
-    listed = _scan.list_images
+    listed = _folder_changes.list_images
 
     def unplugged(*arguments: Any, **options: Any) -> Iterator[str]:
         if photos.is_dir():
@@ -117,7 +117,7 @@ def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
         else:
             yield from listed(*arguments, **options)
 
-    monkeypatch.setattr(_scan, "list_images", unplugged)
+    monkeypatch.setattr(_folder_changes, "list_images", unplugged)
     with pytest.raises(ConfigError, match="photos is missing, and the index holds 2 of it; allow_empty removes them"):
         run(catalog, photos)
     assert contents(catalog) == described(a="one", b="two")

@@ -14,7 +14,7 @@ import tfvlad
 from tfvlad.evaluation.datasets import Dataset
 from tfvlad.sweep import Grid, sweep
 from tfvlad.sweep._keys import architecture, digest, network_digest
-from tfvlad.sweep._whole_network import FC, WholeNetwork, load_networks, select_layers
+from tfvlad.sweep._multi_layer_network import FC, WholeNetwork, load_networks, select_layers
 
 
 @pytest.fixture(scope="module")

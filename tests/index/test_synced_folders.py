@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfvlad.errors import ConfigError
-from tfvlad.index._folders import Root, find_root, place
+from tfvlad.index._synced_folders import Root, find_root, place
 
 
 def test_a_root_is_found_by_any_path_that_leads_to_it(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""What the commands that search have in common: how they find, as their flags say, and a table of what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+import tfvlad
+from tfvlad.commands._printing import table
+
+if TYPE_CHECKING:
+    from tfvlad.evaluation.queries_and_results import Finding
+
+
+def finding(values: flags.FlagValues) -> Finding:
+    """Returns the arguments of a search that the flags of `tfvlad_flags.search.define_finding` ask for."""
+    return {
+        "exact": values.exact,
+        "verify": values.verify,
+        "query_views": values.query_views,
+        "verifier": values.verifier,
+        "expand": values.expand,
+        "reciprocal": values.reciprocal,
+    }
+
+
+def check_verifier(verifier: str) -> None:
+    """Checks, before any work, that the verifier that is asked for can be used.
+
+    Raises:
+      ConfigError: it is ``sift``, and OpenCV is not installed.
+    """
+    if verifier == "sift":
+        from tfvlad.matching.sift import SiftVerifier
+
+        SiftVerifier()
+
+
+def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
+    """Returns a query and its hits as text, with inliers and verdicts where there are any."""
+    from tfvlad.evaluation.queries_and_results import no_answer
+
+    head, rows = ["rank", "score"], [[str(rank), f"{hit.score:.4f}"] for rank, hit in enumerate(hits, start=1)]
+    if any(hit.verdict is not None for hit in hits):
+        head += ["inliers", "verdict"]
+        for row, hit in zip(rows, hits, strict=True):
+            row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
+    for row, hit in zip(rows, hits, strict=True):
+        row.append(hit.path)
+    return "\n".join(filter(None, [query, no_answer(hits), table([*head, "path"], rows)]))
