@@ -3,9 +3,9 @@
     python benchmarks/finding.py --data DATA --cache CACHE [--network vgg16] [--distractors 0 1000 3000] [--json OUT]
 
 DATA holds `smvs_dvd`, `smvs_books`, `holidays_small`, `distractors` and the networks' weights; `--help` names the sets.
-Nothing is fitted on a query of the covers: the encoder is fitted on the references of both sets and 500 distractors. The one
-for Holidays, whose queries are in its database by its protocol, is fitted on its photographs. Settings were chosen on
-`canon` and `books A`; `e63` and `books B` were only looked at.
+Nothing is fitted on a query of the covers: their encoder is fitted on the references of both sets and 500 distractors.
+The one for Holidays, whose queries are in its database by its protocol, is fitted on its photographs. Settings were
+chosen on `canon` and `books A`; `e63` and `books B` were only looked at.
 
 Each row adds to the one before: descriptors of the whole photograph; the query's views; scores less hubness; 50
 candidates verified by local features. The last two rows are SIFT with OpenCV instead: on the same 50 candidates, and on
@@ -264,9 +264,9 @@ class Bench:
         queries = self.queries(index, strangers, None)
         hits = [index._searcher.find([query], 200, False, plan.reranker, True)[0] for query in queries]
         same = [sum(hit.verdict == "same" for hit in found) for found in hits]
-        described = list(index.encoder.describe_views(strangers[:TIMED], plan.views, QUERY_SCALE))
-        folded = index.encoder.whitening.folded() if index.encoder.whitening else None
-        wall, cpu = _milliseconds(lambda found: describe_again(index.encoder, folded, found), described)
+        encoder = self.encoder(database)
+        described = list(encoder.describe_views(strangers[:TIMED], plan.views, QUERY_SCALE))
+        wall, cpu = _milliseconds(lambda found: describe_again(encoder, found), described)
         size = sum(file.stat().st_size for file in Path(index._path).iterdir() if file.is_file())
         return Facts(
             self._network, database, distractors, len(index), size / len(index), wall, cpu, len(strangers),
@@ -275,7 +275,7 @@ class Bench:
         )  # fmt: skip
 
 
-def describe_again(encoder: tfvlad.Encoder, whitening: Any, found: ViewsDescription) -> None:
+def describe_again(encoder: tfvlad.Encoder, found: ViewsDescription) -> None:
     """Makes the descriptors and the compact local features of a query anew, from what the network gave."""
     parts = []
     for view, its in zip(found.views, found.pass_of, strict=True):
@@ -283,8 +283,8 @@ def describe_again(encoder: tfvlad.Encoder, whitening: Any, found: ViewsDescript
         height, width, channels = features.shape
         parts.append(features.reshape(-1, channels)[cells_of_view(view, cell_centres(height, width, matrix))])
     vectors = encoder.aggregation.vectors_of_cells(parts)
-    if whitening:
-        vectors = vectors @ whitening[0] - whitening[1]
+    if encoder._view_engine._whiten:
+        encoder._view_engine._whiten(vectors)
     for one in found.passes:
         compact(one.features, found.size, one.to_picture, QUERY_CELLS)
 
