@@ -39,7 +39,8 @@ def pictures() -> list[np.ndarray]:
 def config(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.EncoderConfig:
     network = save_tiny_network(tmp_path_factory.mktemp("network") / "tiny.keras")
     return tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, resize="stretch", power=1.0, clusters=4, dim=5, encoding="gem",
+        backbone=network, layer="second", preprocessing="tf", image_size=64, resize="stretch", power=1.0,
+        clusters=4, dim=5, encoding="gem",
         shrinkage=0.0,
     )  # fmt: skip
 
