@@ -85,7 +85,7 @@ def network_flags(network: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def fit_flags(network_flags: list[str]) -> list[str]:
-    return [*network_flags, "--clusters=4", "--dim=4"]
+    return [*network_flags, "--resize=stretch", "--clusters=4", "--power=1", "--dim=4"]
 
 
 @pytest.fixture(scope="session")
@@ -101,8 +101,9 @@ def other_encoder(photos: Path, network: str, tmp_path_factory: pytest.TempPathF
 
 def _fit(photos: Path, network: str, path: Path, clusters: int = 4) -> Path:
     config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=SIZE, clusters=clusters, dim=4
-    )
+        backbone=network, layer="second", preprocessing="tf", image_size=SIZE, resize="stretch", clusters=clusters,
+        power=1.0, dim=4,
+    )  # fmt: skip
     tfvlad.Encoder.fit(photos, config).save(path)
     return path
 

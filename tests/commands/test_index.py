@@ -207,7 +207,7 @@ def test_a_download_does_not_reach_standard_output(
         sys.stdout.write("Downloading data from https://example.org/vgg16.h5\n")
         tiny = keras.models.load_model(network)
         inputs = keras.Input((None, None, 3))
-        return keras.Model(inputs, keras.layers.Activation("linear", name="block4_conv3")(tiny(inputs)))
+        return keras.Model(inputs, keras.layers.Activation("linear", name="block4_conv2")(tiny(inputs)))
 
     monkeypatch.setattr(keras.applications, "VGG16", downloading)
     flags = ["--image_size=64", "--clusters=4", "--dim=4"]

@@ -68,7 +68,7 @@ def test_help_wins_over_mistakes(command: Command) -> None:
 def test_help_shows_defaults_and_choices(command: Command) -> None:
     text = done(command("fit", "--help"))
     assert "--resize={stretch,fit}" in text
-    assert "keeps their aspect ratio. [stretch]" in text
+    assert "keeps their aspect ratio. [fit]" in text
     assert "Makes the result reproducible. [0]" in text
     assert "--[no]intra_norm" in text
 

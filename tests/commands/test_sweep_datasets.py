@@ -47,7 +47,14 @@ def encoder(study: Any, network: str) -> tfvlad.Encoder:
     """The encoder of the study's only setting, fitted on the database."""
     (setting,) = study["settings"]
     config = tfvlad.EncoderConfig(
-        backbone=network, preprocessing="tf", layer=setting["layer"], image_size=64, clusters=4, dim=None
+        backbone=network,
+        preprocessing="tf",
+        layer=setting["layer"],
+        image_size=64,
+        resize="stretch",
+        power=1.0,
+        clusters=4,
+        dim=None,
     )
     return tfvlad.Encoder.fit(study["images"], config)
 

@@ -39,7 +39,8 @@ def pictures() -> list[np.ndarray]:
 def config(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.EncoderConfig:
     network = save_tiny_network(tmp_path_factory.mktemp("network") / "tiny.keras")
     return tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, clusters=4, dim=5, encoding="gem",
+        backbone=network, layer="second", preprocessing="tf", image_size=64, resize="stretch", power=1.0,
+        clusters=4, dim=5, encoding="gem",
         shrinkage=0.0,
     )  # fmt: skip
 
@@ -56,7 +57,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.EncoderConfig
     generator = np.random.default_rng(0)
     model.set_weights([generator.normal(0, 0.3, weight.shape) for weight in model.get_weights()])
     model.save(path)
-    return tfvlad.EncoderConfig(backbone=str(path), preprocessing="tf", image_size=32, encoding="fc", dim=None)
+    return tfvlad.EncoderConfig(
+        backbone=str(path), preprocessing="tf", image_size=32, resize="stretch", power=1.0, encoding="fc", dim=None
+    )
 
 
 def test_poolings_by_hand() -> None:
@@ -212,14 +215,18 @@ def test_fully_connected_features(classifier: tfvlad.EncoderConfig, pictures: li
 
 
 def test_fully_connected_features_of_the_named_networks() -> None:
-    inception = tfvlad.EncoderConfig(backbone="inceptionv3", weights="random:0", image_size=75, encoding="fc")
+    inception = tfvlad.EncoderConfig(
+        backbone="inceptionv3", weights="random:0", image_size=75, resize="stretch", power=1.0, encoding="fc"
+    )
     backbone = load_backbone(inception)
     assert (backbone.layer, backbone.channels) == ("avg_pool", 2048)
     vgg16 = tfvlad.EncoderConfig(weights="random:0", encoding="fc")
-    with pytest.raises(ConfigError, match=r"encoding fc of vgg16 takes images of 224x224 pixels only: .* got 448"):
+    with pytest.raises(
+        ConfigError, match=r"encoding fc of vgg16 takes images of 224x224 pixels only: .* got 256 and fit"
+    ):
         load_backbone(vgg16)
     with pytest.raises(ConfigError, match=r"encoding fc needs weights imagenet or random:SEED, got 'some\.h5'"):
-        load_backbone(dataclasses.replace(vgg16, image_size=224, weights="some.h5"))
+        load_backbone(dataclasses.replace(vgg16, image_size=224, resize="stretch", weights="some.h5"))
 
 
 def test_fully_connected_features_that_are_not_there(

@@ -35,7 +35,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.EncoderConfig:
     network = save_tiny_network(tmp_path_factory.mktemp("network") / "tiny.keras")
     return tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, clusters=4, dim=6, codebook_samples=500
+        backbone=network,
+        layer="second",
+        preprocessing="tf",
+        image_size=64,
+        resize="stretch",
+        power=1.0,
+        clusters=4,
+        dim=6,
+        codebook_samples=500,
     )
 
 

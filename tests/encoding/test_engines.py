@@ -149,7 +149,14 @@ def test_a_large_jpeg_decoded_small_gives_the_descriptor_of_the_whole(data_dir: 
     covers = sorted((data_dir / "smvs_dvd" / "Reference").glob("*.jpg"))[:40]
     network = str(data_dir / "squeezenet_imagenet_notop.keras")
     settings = tfvlad.EncoderConfig(
-        backbone=network, layer="fire8_concat", preprocessing="caffe", image_size=224, clusters=32, dim=32
+        backbone=network,
+        layer="fire8_concat",
+        preprocessing="caffe",
+        image_size=224,
+        resize="stretch",
+        power=1.0,
+        clusters=32,
+        dim=32,
     )
     encoder = tfvlad.Encoder.fit(covers, settings, seed=0)
     for path in covers[:4]:

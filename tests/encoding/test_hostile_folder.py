@@ -29,7 +29,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     pictures = [generator.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(6)]
     config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=32, clusters=4, dim=3
+        backbone=network,
+        layer="second",
+        preprocessing="tf",
+        image_size=32,
+        resize="stretch",
+        power=1.0,
+        clusters=4,
+        dim=3,
     )
     tfvlad.Encoder.fit(pictures, config).save(folder / "e")
     return folder / "e"

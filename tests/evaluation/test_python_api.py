@@ -36,7 +36,14 @@ def test_an_index_is_evaluated_in_a_few_lines(photos: Path, tmp_path: Path) -> N
     (queries / "5.png").write_bytes(b"no picture")
     network = save_tiny_network(tmp_path / "tiny.keras")
     config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, clusters=4, dim=4
+        backbone=network,
+        layer="second",
+        preprocessing="tf",
+        image_size=64,
+        resize="stretch",
+        power=1.0,
+        clusters=4,
+        dim=4,
     )
     with tfvlad.Index.create(tmp_path / "index", tfvlad.Encoder.fit(photos, config)) as index:
         index.sync(photos)

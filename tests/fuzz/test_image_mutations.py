@@ -36,7 +36,15 @@ def encode_mutants(network: str, photographs: list[str]) -> None:
     import tfvlad
 
     config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=64, clusters=4, dim=None, codebook_samples=400
+        backbone=network,
+        layer="second",
+        preprocessing="tf",
+        image_size=64,
+        resize="stretch",
+        power=1.0,
+        clusters=4,
+        dim=None,
+        codebook_samples=400,
     )
     files = mutants(photographs)
     encoder = tfvlad.Encoder.fit(list(whole_images().values()), config, on_error=lambda _: None)

@@ -52,8 +52,9 @@ def photographed(seed: int, turn: float = 0.0) -> np.ndarray:
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.Encoder:
     network = save_tiny_network(tmp_path_factory.mktemp("network") / "tiny.keras", channels=16)
     config = tfvlad.EncoderConfig(
-        backbone=network, layer="second", preprocessing="tf", image_size=SIDE, clusters=8, dim=16, resize="fit"
-    )
+        backbone=network, layer="second", preprocessing="tf", image_size=SIDE, resize="fit",
+        clusters=8, power=1.0, dim=16,
+    )  # fmt: skip
     return tfvlad.Encoder.fit([np.asarray(picture(seed)) for seed in range(100, 140)], config)
 
 

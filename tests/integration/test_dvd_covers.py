@@ -35,6 +35,7 @@ def measure(data_dir: Path, covers: Path, tmp_path_factory: pytest.TempPathFacto
             encoder, index = folder / "encoder", folder / "index"
             network = data_dir / "squeezenet_imagenet_notop.keras"
             fit = [f"--backbone={network}", "--preprocessing=caffe", f"--layer={layer}", f"--image_size={size}"]
+            fit += ["--resize=stretch", "--power=1", "--dim=128"]  # the paper's
             images = [f"--images={covers / 'Reference'}", f"--images={covers / 'Canon'}"]
             assert run(["fit", *fit, *images, f"--encoder={encoder}"]) == 0
             assert run(["index", images[0], f"--encoder={encoder}", f"--index={index}"]) == 0

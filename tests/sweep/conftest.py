@@ -54,4 +54,4 @@ def dataset(drawn: Path, database: list[DatabaseImage]) -> Dataset:
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> tfvlad.EncoderConfig:
     network = save_tiny_network(tmp_path_factory.mktemp("network") / "tiny.keras")
-    return tfvlad.EncoderConfig(backbone=network, preprocessing="tf")
+    return tfvlad.EncoderConfig(backbone=network, preprocessing="tf", resize="stretch", power=1.0)

@@ -19,12 +19,14 @@ from tfvlad.sweep._multi_layer_network import FC, WholeNetwork, load_networks, s
 
 @pytest.fixture(scope="module")
 def inception() -> WholeNetwork:
-    return load_networks(tfvlad.EncoderConfig(backbone="inceptionv3", weights="random:0"), [75], with_fc=True)[75]
+    return load_networks(
+        tfvlad.EncoderConfig(resize="stretch", backbone="inceptionv3", weights="random:0"), [75], with_fc=True
+    )[75]
 
 
 @pytest.fixture(scope="module")
 def vgg16() -> WholeNetwork:
-    return load_networks(tfvlad.EncoderConfig(weights="random:0"), [64], with_fc=False)[64]
+    return load_networks(tfvlad.EncoderConfig(resize="stretch", weights="random:0"), [64], with_fc=False)[64]
 
 
 def test_all_is_every_module_or_every_convolution(inception: WholeNetwork, vgg16: WholeNetwork) -> None:
@@ -45,11 +47,11 @@ def test_names_and_patterns_are_the_networks_and_the_papers(inception: WholeNetw
 
 def test_the_features_before_the_classifier(inception: WholeNetwork) -> None:
     assert inception.outputs[FC].shape == (None, 1, 1, 2048)
-    small = tfvlad.EncoderConfig(weights="random:0")
+    small = tfvlad.EncoderConfig(resize="stretch", weights="random:0")
     with pytest.raises(tfvlad.ConfigError, match="fc of vgg16 takes images of 224x224 pixels only: add 224"):
         load_networks(small, [64, 448], with_fc=True)
     with pytest.raises(tfvlad.ConfigError, match=r"fc needs weights imagenet or random:SEED, got 'some\.h5'"):
-        load_networks(tfvlad.EncoderConfig(weights="some.h5"), [224], with_fc=True)
+        load_networks(tfvlad.EncoderConfig(resize="stretch", weights="some.h5"), [224], with_fc=True)
 
 
 def test_the_features_before_the_classifier_of_a_file(
@@ -62,7 +64,7 @@ def test_the_features_before_the_classifier_of_a_file(
     flat = keras.layers.GlobalAveragePooling2D(name="pooled")(maps)
     hidden = keras.layers.Dense(5, name="hidden")(flat)
     keras.Model(inputs, keras.layers.Dense(3, name="classes")(hidden)).save(tmp_path / "classifier.keras")
-    own = tfvlad.EncoderConfig(backbone=str(tmp_path / "classifier.keras"), preprocessing="tf")
+    own = tfvlad.EncoderConfig(resize="stretch", backbone=str(tmp_path / "classifier.keras"), preprocessing="tf")
     study, _ = sweep(dataset, tmp_path / "out", Grid(("maps",), (32,), (4,), (0, 3), ("mean", "fc")), own)
     shown = [(cell.setting.layer, cell.setting.encoding, cell.size) for cell in study.cells]
     assert shown == [("", "fc", 5), ("", "fc", 3), ("maps", "mean", 6), ("maps", "mean", 3)]
@@ -141,7 +143,7 @@ def test_the_named_networks_are_swept(
     backbone: str, layers: tuple[str, ...], sizes: tuple[int, ...], encodings: tuple[str, ...], dataset: Dataset,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    own = tfvlad.EncoderConfig(backbone=backbone, weights="random:0")
+    own = tfvlad.EncoderConfig(resize="stretch", backbone=backbone, weights="random:0")
     study, failures = sweep(dataset, tmp_path, Grid(layers, sizes, (4,), (3, 0), encodings), own)  # type: ignore[arg-type]
     assert failures == []
     kinds = [(layer, encoding) for layer in study.layers for encoding in encodings if encoding != "fc"]
