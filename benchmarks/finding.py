@@ -210,8 +210,8 @@ class Bench:
         groups: dict[str, list[str]] = {}
         for path in images:
             groups.setdefault(Path(path).name[:4], []).append(path)
-        groups = {group[0]: group[1:] for group in groups.values() if len(group) > 1}
-        return list(groups), [{"ok": others, "junk": [query]} for query, others in groups.items()]
+        answers = {group[0]: group[1:] for group in groups.values() if len(group) > 1 and group[0].endswith("00.jpg")}
+        return list(answers), [{"ok": others, "junk": [query]} for query, others in answers.items()]
 
     def search(self, index: tfvlad.Index, name: str, distractors: int) -> list[Row]:
         """All ways of searching for the queries of a set."""
