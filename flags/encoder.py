@@ -11,11 +11,16 @@ from tfvlad.config import EncoderConfig, Encoding, Precision, Preprocessing, Res
 _DEFAULT = EncoderConfig()
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of `encoder_config`."""
+def define(values: flags.FlagValues = flags.FLAGS, max_pixels: int | None = _DEFAULT.max_pixels) -> None:
+    """Defines the flags of `encoder_config`.
+
+    Args:
+      values: where to define them.
+      max_pixels: the default of --max_pixels; None for a command that also works with an encoder that has a limit.
+    """
     define_network(values)
     _define_setting(values)
-    define_encoding(values)
+    define_encoding(values, max_pixels=max_pixels)
 
 
 def define_network(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -79,12 +84,17 @@ def _define_setting(values: flags.FlagValues) -> None:
     )
 
 
-def define_encoding(values: flags.FlagValues = flags.FLAGS, resize: Resize = _DEFAULT.resize) -> None:
+def define_encoding(
+    values: flags.FlagValues = flags.FLAGS,
+    resize: Resize = _DEFAULT.resize,
+    max_pixels: int | None = _DEFAULT.max_pixels,
+) -> None:
     """Defines the flags that a sweep does not vary, beside those of the network.
 
     Args:
       values: where to define them.
       resize: the default of --resize.
+      max_pixels: see `define`.
     """
     flags.DEFINE_enum(
         "resize",
@@ -126,7 +136,7 @@ def define_encoding(values: flags.FlagValues = flags.FLAGS, resize: Resize = _DE
         lower_bound=2,
         flag_values=values,
     )
-    define_max_pixels(values, _DEFAULT.max_pixels)
+    define_max_pixels(values, max_pixels)
 
 
 def define_max_pixels(values: flags.FlagValues = flags.FLAGS, default: int | None = None) -> None:
@@ -179,6 +189,14 @@ def encoder_config(values: flags.FlagValues = flags.FLAGS) -> EncoderConfig:
     )
 
 
+def given(values: flags.FlagValues) -> list[str]:
+    """Returns which of the flags of a new encoder the command line gives, but for --max_pixels."""
+    alone = flags.FlagValues()  # type: ignore[no-untyped-call]
+    define(alone)
+    define_seed(alone)
+    return [name for name in sorted(alone) if values[name].present and name != "max_pixels"]
+
+
 def shared_config(values: flags.FlagValues, clusters: int) -> EncoderConfig:
     """The settings that a sweep does not vary.
 
@@ -206,4 +224,5 @@ def _shared(values: flags.FlagValues) -> dict[str, Any]:
         "whitening_samples",
         "max_pixels",
     )
-    return {name: getattr(values, name) for name in names}
+    settings = {name: getattr(values, name) for name in names}
+    return {name: value for name, value in settings.items() if (name, value) != ("max_pixels", None)}

@@ -12,15 +12,33 @@ from tfvlad_flags.search import check_views
 
 _DEFAULT = IndexConfig()
 _MOST_CELLS = 2**14  # of an image; the format of local features has no more
+_WANTED = {
+    "images": "--images must be a folder",
+    "forget": "--forget must be a folder",
+    "relocate": "--relocate must be OLD=NEW, two folders",
+}
 _MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integers
 
 
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --images, --report and --calibrate; one of the three is needed."""
+    """Defines --images, and what can be done to an index without: --report, --calibrate, --forget, --relocate."""
     flags.DEFINE_multi_string(
         "images",
         None,
-        "A folder of images, with its sub-folders; needed unless --report or --calibrate is given, may be repeated.",
+        "A folder of images, with its sub-folders; may be repeated. Needed for a new index; of one that is there, the "
+        "default is every folder that it holds.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "forget",
+        [],
+        "Remove this folder and its images from the index; the files are not touched. May be repeated.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "relocate",
+        [],
+        "OLD=NEW: the folder OLD has been moved to NEW; nothing is encoded anew for that. May be repeated.",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -36,9 +54,10 @@ def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
         "rest on. It is done by itself whenever an index has doubled.",
         flag_values=values,
     )
-    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["images", "report", "calibrate"], _is_something_to_do, message="--images is needed", flag_values=values
-    )
+    for name, check in (("images", all), ("forget", all), ("relocate", _are_pairs)):
+        flags.register_validator(  # type: ignore[no-untyped-call]
+            name, lambda given, check=check: check(given or []), message=_WANTED[name], flag_values=values
+        )
 
 
 def define_kept(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -105,6 +124,12 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     flags.DEFINE_boolean(
+        "check_content",
+        False,
+        "Read every file and compare its bytes, however unchanged it looks by its size, dates and inode.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
         "retry_failed", False, "Try failed images again although they have not changed.", flag_values=values
     )
 
@@ -119,10 +144,18 @@ def kept(values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
     return {name: values[name].value for name in ("views", "local_features") if values[name].value is not None}
 
 
-def _is_something_to_do(given: dict[str, Any]) -> bool:
-    if given["images"]:
-        return bool(given["report"] or all(given["images"]))
-    return bool(given["report"] or given["calibrate"])
+def relocations(values: flags.FlagValues = flags.FLAGS) -> list[tuple[str, str]]:
+    """Returns the pairs of --relocate: where a folder was, and where it is."""
+    return [_halves(pair) for pair in values.relocate]
+
+
+def _are_pairs(given: list[str]) -> bool:
+    return all(all(_halves(pair)) for pair in given)
+
+
+def _halves(pair: str) -> tuple[str, str]:
+    old, _, new = pair.partition("=")
+    return old, new
 
 
 class _Cells(flags.ArgumentParser[int]):

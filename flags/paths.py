@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-_SERVED = "the URL of a served one (grpc://HOST:PORT/NAME, http://HOST:PORT/v1/models/NAME)"
+SERVED = "the URL of a served one (grpc://HOST:PORT/NAME, http://HOST:PORT/v1/models/NAME)"
 
 
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -28,8 +28,8 @@ def define_limit(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def define_encoder(values: flags.FlagValues = flags.FLAGS, required: bool = True) -> None:
     """Defines --encoder; where it is not required, a served encoder will do too."""
-    need = "needed" if required else f"or {_SERVED}; needed to make a new index"
-    flags.DEFINE_string("encoder", None, f"The encoder's folder; {need}.", flag_values=values)
+    need = "; needed" if required else f", or {SERVED}. Default, for a new index: one that is fitted on its images"
+    flags.DEFINE_string("encoder", None, f"The encoder's folder{need}.", flag_values=values)
     if required:
         require("encoder", values)
 
@@ -37,7 +37,7 @@ def define_encoder(values: flags.FlagValues = flags.FLAGS, required: bool = True
 def define_other_encoder(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --encoder for commands on an index, which has an encoder of its own."""
     flags.DEFINE_string(
-        "encoder", None, f"Use this folder's encoder, or {_SERVED}, instead of the index's copy.", flag_values=values
+        "encoder", None, f"Use this folder's encoder, or {SERVED}, instead of the index's copy.", flag_values=values
     )
 
 

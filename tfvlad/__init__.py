@@ -9,8 +9,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from tfvlad._quiet_tensorflow import keep_quiet
 from tfvlad.version import __version__
 
+keep_quiet()
 # TensorFlow leaves oneDNN out on x86 without AVX-512; its convolutions take a tenth to a half less CPU time.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

@@ -23,7 +23,10 @@ ENCODING_NAMES: Mapping[Encoding, str] = {
     "fc": "fully connected features",
 }
 
+BACKBONES = ("vgg16", "inceptionv3")  # networks that go by a name, see `tfvlad.networks.named.NAMED`
+
 MAX_PIXELS = 100_000_000
+LARGEST_DIM = 2**24  # of a descriptor that somebody else says there is; memory is allocated by it
 
 # How an index finds and verifies where nobody says otherwise.
 LOCAL_FEATURES = 512  # cells that are kept of an image, at most
@@ -89,6 +92,8 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
+        is_network = self.backbone in BACKBONES or str(self.backbone).endswith(".keras")
+        _require(is_network, "backbone", f"{', '.join(BACKBONES)} or the path of a .keras file", self)
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
         _require(0 <= self.shrinkage < math.inf, "shrinkage", "0 or more", self)

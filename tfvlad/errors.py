@@ -46,6 +46,17 @@ class ImageError(_FileError, ValueError):
     """
 
 
+class PassingImageError(ImageError):
+    """One image that cannot be turned into a descriptor now, for a reason that lies outside of it.
+
+    Such as a library that is not installed. An index does not remember it, and tries the file again the next time.
+
+    Attributes:
+      path: the image's path, or what stands for it.
+      reason: one line, without the path.
+    """
+
+
 class ArtifactError(_FileError):
     """An encoder or index folder that is missing, damaged, or of a newer format.
 

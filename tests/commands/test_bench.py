@@ -10,12 +10,13 @@ from helpers.command_results import REASONS, Command, document, done
 
 def test_stages_and_the_whole_are_told(command: Command, encoder: Path, photos: Path) -> None:
     told = done(command("bench", "--encoder", encoder, "--images", photos)).splitlines()
-    head, *stages, whole, verdict, verification = told
+    head, *stages, whole, verdict, advice, verification = told
     assert head.split("  ")[0] == "stage by itself"
     assert [row.split()[0] for row in stages] == ["decoding", "network", "VLAD", "whitening"]
     assert sum(float(row.split()[-1].rstrip("%")) for row in stages) == pytest.approx(100, abs=2)
     assert whole.startswith("all at once")
     assert verdict.startswith("8 images on ")
+    assert re.fullmatch(r"(The cores are well used|So few images .*)\. \d+% of the work is .*", advice)
     assert re.fullmatch(
         r"verification: \d+\.\d ms for a query of \d+ local features and 50 candidates of \d+", verification
     )

@@ -46,7 +46,7 @@ def test_few_images_give_fewer_dimensions_and_a_note(
     flags = [flag for flag in fit_flags if not str(flag).startswith("--dim")]
     result = command("fit", *flags, "--images", photos, "--encoder", tmp_path / "e")
     assert (result.status, result.err) == (
-        0, "Note: 8 images allow 7 dimensions at most; fitted on more than 256 images, an encoder has 256\n",
+        0, "Note: 8 images allow 7 dimensions at most; fit anew on more than 256 for 256\n",
     )  # fmt: skip
     assert tfvlad.Encoder.load(tmp_path / "e").config.dim == 7
     assert "dim=9 is too large: 8 images" in refusal(

@@ -123,7 +123,7 @@ def test_a_folder_that_is_gone_or_empty_keeps_its_images_until_told(
     done(index_of(folder, queries))
     for path in folder.iterdir():
         path.unlink()
-    assert "holds no image any more, and the index holds 5 of it; allow_empty removes them" in refusal(index_of(folder))
+    assert "holds no image any more, and the index holds 5 of its images; relocate" in refusal(index_of(folder))
     folder.rmdir()
     assert "is missing, and the index holds 5 of it" in refusal(index_of(folder))
     assert document(index_of(folder, "--allow_empty", "--format=json")) == report(removed=5)
@@ -276,3 +276,86 @@ def test_an_index_that_keeps_no_local_features_cannot_be_calibrated(
     assert refusal(index_of("--calibrate")) == (
         f"tfvlad index: {tmp_path}/index keeps no local features to be calibrated on"
     )
+
+
+def test_an_index_alone_brings_its_folders_up_to_date(index_of: Synchronise, folder: Path) -> None:
+    done(index_of(folder))
+    (folder / "000.jpg").unlink()
+    assert document(index_of("--format=json")) == report(removed=1, unchanged=4)
+
+
+def test_moved_files_are_neither_added_nor_removed(
+    index_of: Synchronise, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    done(index_of(folder))
+    request.getfixturevalue("no_encoding")
+    (folder / "later").mkdir()
+    (folder / "000.jpg").rename(folder / "later" / "000.jpg")
+    (folder / "001.jpg").rename(folder / "first.jpg")
+    shutil.copy(folder / "002.jpg", folder / "copy.jpg")
+    assert document(index_of("--format=json")) == report(added=1, unchanged=3) | {"moved": 2}
+    assert "2 moved" not in done(index_of())
+
+
+def test_a_folder_that_was_renamed(
+    index_of: Synchronise, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    done(index_of(folder))
+    request.getfixturevalue("no_encoding")
+    folder.rename(tmp_path / "holidays")
+    assert "is missing, and the index holds 5 of its images; relocate says where it is now" in refusal(index_of())
+    told = done(index_of(f"--relocate={folder}={tmp_path / 'holidays'}"))
+    assert told == f"{folder} is {tmp_path / 'holidays'} now\n{tmp_path / 'index'} holds 5 images\n"
+    assert document(index_of("--format=json")) == report(unchanged=5)
+    with tfvlad.Index.open(tmp_path / "index") as index:
+        assert [path for _, _, path in index.images()] == sorted(map(str, (tmp_path / "holidays").iterdir()))
+
+
+def test_a_folder_is_not_relocated_onto_another(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    done(index_of(folder, other))
+    assert "is another folder of the index" in refusal(index_of(f"--relocate={folder}={other}"))
+    inside = folder / "inside"
+    inside.mkdir()
+    assert "overlaps" in refusal(index_of(f"--relocate={other}={inside}"))
+
+
+def test_a_folder_is_forgotten(index_of: Synchronise, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(folder / "000.jpg", other)
+    done(index_of(folder, other))
+    shutil.rmtree(folder)
+    told = document(index_of(f"--forget={folder}", "--format=json"))
+    assert told == report() | {"forgotten": {str(folder): 5}}
+    with tfvlad.Index.open(tmp_path / "index") as index:
+        assert [folder.path for folder in index.folders()] == [str(other)]
+        assert [hit.path for hit in index.search(other / "000.jpg")[0]] == [str(other / "000.jpg")]
+    assert (other / "000.jpg").exists()
+
+
+def test_a_new_index_without_an_encoder_fits_one(
+    command: Command, folder: Path, network_flags: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "index"
+    line = ["index", "--index", path, "--images", folder]
+    made = command(*line, *network_flags, "--clusters=4")
+    assert made.status == 0
+    assert "5 added" in made.out
+    assert "Note: 5 images are too few for a whitening; fit anew on more than 256 for 256" in made.err
+    assert "New encoder: " in made.err
+    assert "fitted on 5 images" in made.err
+    with tfvlad.Index.open(path) as index:
+        assert index.search(folder / "003.jpg", k=1)[0][0].path == str(folder / "003.jpg")
+        assert index.encoder.whitening is None  # type: ignore[union-attr]
+    assert "5 unchanged" in done(command(*line))
+    told = refusal(command(*line, *network_flags))
+    assert "has its encoder: leave out --backbone, --image_size, --layer, --preprocessing" in told
+
+
+def test_an_encoder_is_given_or_fitted_not_both(command: Command, encoder: Path, folder: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    told = refusal(command("index", "--index", new, "--images", folder, "--encoder", encoder, "--clusters=4"))
+    assert "gets the encoder of --encoder: leave out --clusters" in told
+    assert not new.exists()

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.command_results import REASONS, Command, assert_listed, document, done
+from helpers.command_results import REASONS, Command, assert_listed, document, done, refusal
 
+from tfvlad.commands import layers
 from tfvlad.commands._main import COMMANDS
 
 # What no help text may need: importing any of these takes longer than everything else together.
@@ -54,7 +56,7 @@ def test_the_overview_lists_every_command(command: Command, flag: str) -> None:
 def test_each_command_tells_its_own_flags(command: Command, name: str, flag: str) -> None:
     text = done(command(name, flag))
     assert text.startswith(f"tfvlad {name}: {COMMANDS[name]}\n\nusage: tfvlad {name} [--flags]")
-    assert ("--clusters=INT" in text) == (name == "fit")
+    assert ("--clusters=INT" in text) == (name in ("fit", "index"))
     assert ("--k=INT\n      Hits per query. [10]" in text) == (name == "search")
     assert "--flagfile=FILE" in text
     assert "repeat this option" not in text
@@ -218,9 +220,15 @@ def test_a_full_disk_is_told_once() -> None:
     assert re.fullmatch("tfvlad: (standard output: )?No space left on device\n", answered.stderr)
 
 
-def test_closed_streams_do_not_stop_the_work() -> None:
-    line = ["/bin/sh", "-c", 'exec "$@" >&- 2>&-', "sh", *replaced("print('x'); print('y', file=sys.stderr); return 1")]
-    assert finished(line).returncode == 1
+def test_closed_streams_do_not_stop_the_work_and_are_told(tmp_path: Path) -> None:
+    work = replaced(f"open({str(tmp_path / 'done')!r}, 'w'); print('x'); print('y', file=sys.stderr); return 0")
+    assert finished(["/bin/sh", "-c", 'exec "$@" >&- 2>&-', "sh", *work]).returncode == 2
+    assert (tmp_path / "done").exists()
+    answered = finished(["/bin/sh", "-c", 'exec "$@" >&-', "sh", *work])
+    assert (answered.returncode, answered.stderr) == (
+        2,
+        "y\ntfvlad: standard output is closed, so nothing was printed\n",
+    )
 
 
 def test_names_that_are_no_text_are_escaped() -> None:
@@ -237,3 +245,28 @@ def test_the_chatter_of_native_code_can_be_kept(tmp_path: Path, monkeypatch: pyt
     refused = finished(line)
     assert refused.returncode == 2
     assert refused.stderr == f"tfvlad: TFVLAD_NATIVE_LOG: {tmp_path}/nowhere/native.log: No such file or directory\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_flagfile_that_is_no_file_is_not_waited_for(command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "flags")
+    (tmp_path / "nested").write_text(f"--flagfile={tmp_path / 'flags'}\n")
+    for name in ("flags", "nested"):
+        told = refusal(command("layers", f"--flagfile={tmp_path / name}"))
+        assert f"--flagfile={tmp_path / 'flags'}: not a file of flags" in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((1,), np.dtype(float)),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_too_little_memory_is_told(command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def run(values: object, operands: object) -> int:
+        raise error
+
+    monkeypatch.setattr(layers, "run", run)
+    assert refusal(command("layers")) == "tfvlad layers: there is not enough memory"

@@ -76,20 +76,24 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         # The command itself.
         (
             "",
-            "a command is needed; there are fit, index, search, explain, evaluate, sweep, export, bench, layers, demo",
+            "tfvlad: a command is needed; there are fit, index, search, explain, duplicates, serve, evaluate,",
         ),
         ("''", "a command is needed; there are fit,"),
         ("serch {query}", "there is no command 'serch'; did you mean search?"),
         (
             "frobnicate",
-            "there is no command 'frobnicate'; there are fit, index, search, explain, evaluate, sweep, export,",
+            "there is no command 'frobnicate'; there are fit, index, search, explain, duplicates, serve, evaluate,",
         ),
         ("--k=3 search {query}", "the command comes before --k=3; there are fit,"),
         # Flags that are missing, unknown or not what they should be.
         ("fit", "tfvlad fit: --images is needed; --encoder is needed (see tfvlad fit --help)"),
         ("fit --images {photos}", "--encoder is needed"),
         ("fit --encoder {new}", "--images is needed"),
-        ("index", "--images is needed; --index is needed (see tfvlad index --help)"),
+        ("index", "--index is needed (see tfvlad index --help)"),
+        ("index --index {new}", "does not exist yet: --images is needed to make it"),
+        ("index --index {index} --forget nowhere", "nowhere is not a folder of the index; there are {photos}"),
+        ("index --index {index} --relocate {photos}={photos}/nowhere", "{photos}/nowhere is not a folder"),
+        ("index --index {index} --relocate nowhere={photos}", "nowhere is not a folder of the index"),
         ("search {query}", "tfvlad search: --index is needed"),
         ("search --index= {query}", "--index is needed"),
         ("evaluate", "--index is needed; --queries is needed"),
@@ -138,7 +142,11 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{FIT} --flagfile", "--flagfile with no argument"),
         # Folders of images.
         (f"{FIT} --images {{bad}}/nowhere", "{bad}/nowhere is not a folder"),
-        (f"{FIT} --images {{bad}}/empty", "{bad}/empty holds no image (.bmp, .gif, .jpeg, .jpg, .png, .webp)"),
+        (
+            f"{FIT} --images {{bad}}/empty",
+            "{bad}/empty holds no image (.arw, .avif, .bmp, .cr2, .cr3, .dng, .gif, .heic, .heif, .hif, .j2c, .j2k, "
+            ".jfif, .jp2, .jpe, .jpeg, .jpf, .jpg, .jpx, .jxl, .nef, .png, .tif, .tiff, .webp)",
+        ),
         (f"{FIT} --images {{bad}}/file.txt", "{bad}/file.txt is not a folder"),
         (f"{INDEX} --images {{bad}}/nowhere", "{bad}/nowhere is not a folder"),
         (f"{INDEX} --images {{bad}}/empty", "{bad}/empty holds no image"),
@@ -156,7 +164,8 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{FIT} --layer=", "layer must be given for {network}; the layers of {network} are: first, second"),
         (
             "fit --images {photos} --encoder {new} --backbone {network}",
-            "preprocessing must be given for {network}: one of caffe, tf, torch, none",
+            "{network} needs preprocessing (caffe, tf, torch or none: how its training scaled the pixels), "
+            "and layer (tfvlad layers --backbone {network} lists them)",
         ),
         (
             "fit --images {photos} --encoder {new} --backbone {network} --preprocessing=tf",
@@ -184,7 +193,7 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{INDEX} --encoder={{bad}}/file.txt", "not an encoder folder"),
         (f"{INDEX} --encoder={{bad}}/damaged.encoder", "codebook.npz: damaged: its SHA-256 is not the one in"),
         (f"{INDEX} --encoder={{bad}}/newer.encoder", "format 99 is newer than this tfvlad reads"),
-        (f"{INDEX} --encoder=", "{new} does not exist yet: --encoder is needed to make it"),
+        (f"{INDEX} --encoder=", "--encoder must be the folder or the URL of an encoder, and is empty"),
         (f"{INDEX} --index {{index}} --encoder={{other_encoder}}", "{index} was made with the encoder "),
         # Indexes.
         (f"{INDEX} --index={{bad}}/folder", "{bad}/folder: is not an index"),
@@ -198,8 +207,8 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         # Queries.
         ("search --index={index}", "which images to search for? give their paths behind the flags"),
         ("search --index={index} {bad}/nowhere.jpg", "{bad}/nowhere.jpg: No such file or directory"),
-        ("search --index={index} {bad}/file.txt", "{bad}/file.txt: not a JPEG, PNG, GIF, BMP or WebP image"),
-        ("search --index={index} {bad}/file.txt {bad}/no.jpg", "WebP image (and 1 more that cannot be used)"),
+        ("search --index={index} {bad}/file.txt", "{bad}/file.txt: not an image in a known format"),
+        ("search --index={index} {bad}/file.txt {bad}/no.jpg", "known format (and 1 more that cannot be used)"),
         ("search --index={index} {bad}/empty", "{bad}/empty holds no image"),
         (f"{SEARCH} --html={{bad}}/folder", "{bad}/folder is a folder; give the path of a file"),
         (f"{SEARCH} --html={{bad}}/file.txt/hits.html", "hits.html cannot be written: {bad}/file.txt is not a folder"),

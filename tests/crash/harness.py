@@ -66,7 +66,7 @@ def run(place: Path, kills: int, seed: int) -> list[Kill]:
     survived: list[Kill] = []
     while len(survived) < kills:
         # Of a synchronisation there is more to kill than of the two savings.
-        scenario = generator.choice(["create", "sync", "complete", "graph", "encoder"])
+        scenario = generator.choice(["create", "sync", "complete", "views", "graph", "encoder"])
         steps, seconds, state = undisturbed[scenario]
         kind = generator.choice(sorted(set(steps)))
         at_step = generator.choice([n for n, step in enumerate(steps, 1) if step == kind])
@@ -116,8 +116,8 @@ def _kill(place: Path, scenario: str, at_step: int | None, after: float | None, 
         if scenario == "encoder":
             _check_encoder(place, target, story)
         elif (target / "catalog.sqlite").exists():
-            known = _check_catalog(target, committed, story)
-            lost = sum(hashlib.sha256(content.encode()).hexdigest() not in known for content in encoded)
+            known = _check_catalog(target, committed, story, scenarios.VIEWS if scenario == "views" else 1)
+            lost = sum(hashlib.sha256(content.encode()).hexdigest() not in known for content in set(encoded))
             assert lost <= _BATCH + LOOK_AHEAD, f"{story}: {lost} encodings lost"
         else:
             known = set()
@@ -134,8 +134,8 @@ def _kill(place: Path, scenario: str, at_step: int | None, after: float | None, 
         _clear(target, log, steps)
 
 
-def _check_catalog(target: Path, committed: list[str], story: str) -> set[str]:
-    """Looks at a copy, as whoever opens the original mends it; gives the digests that are in it."""
+def _check_catalog(target: Path, committed: list[str], story: str, views: int) -> set[str]:
+    """Looks at a copy, as whoever opens the original mends it; gives the digests of what has so many views in it."""
     copy = target.with_name("copy")
     shutil.copytree(target, copy)
     try:
@@ -143,8 +143,9 @@ def _check_catalog(target: Path, committed: list[str], story: str) -> set[str]:
             [(verdict,)] = connection.execute("PRAGMA integrity_check").fetchall()
             paths = {os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM files")}
             paths |= {os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM failures")}
-            kept = "SELECT sha256 FROM images JOIN local_features ON image = id"
-            digests = {bytes(sha256).hex() for (sha256,) in connection.execute(kept)}
+            kept = """SELECT sha256, count(*) FROM images JOIN local_features ON local_features.image = images.id
+                      JOIN descriptors ON descriptors.image = images.id GROUP BY images.id"""
+            digests = {bytes(sha256).hex() for sha256, has in connection.execute(kept) if has >= views}
         connection.close()
     finally:
         shutil.rmtree(copy)
@@ -212,7 +213,7 @@ def _print(kills: list[Kill]) -> None:
         mine = [kill for kill in kills if kill.scenario == scenario]
         places = collections.Counter(kill.where for kill in mine).most_common()
         print(f"{scenario}: {len(mine)} kills; " + ", ".join(f"{count}x {where}" for where, count in places))
-    lost = [kill.lost for kill in kills if kill.scenario in ("create", "sync")]
+    lost = [kill.lost for kill in kills if kill.scenario in ("create", "sync", "views")]
     average = sum(lost) / max(1, len(lost))
     print(f"encodings lost per kill of an index: at most {max(lost, default=0)}, {average:.1f} on average")
 

@@ -64,7 +64,12 @@ def count_steps(log: Path, kill_at: int | None) -> None:
     shutil.rmtree = counted("rmtree", shutil.rmtree)  # type: ignore[assignment]
     _Counted.step = staticmethod(step)  # type: ignore[assignment]
     connect = sqlite3.connect
-    sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=_Counted, **options)  # type: ignore[assignment]
+
+    def connect_counted(*arguments: Any, factory: type = sqlite3.Connection, **options: Any) -> sqlite3.Connection:
+        counted_factory = type("Counted", (_Counted, factory), {})
+        return connect(*arguments, factory=counted_factory, **options)  # type: ignore[no-any-return]
+
+    sqlite3.connect = connect_counted  # type: ignore[assignment]
 
 
 def in_process(function: Callable[[], None], kill_after: float | None = None) -> bool:

@@ -7,6 +7,7 @@ written to a log that outlives the process.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -25,6 +26,8 @@ from tfvlad.index.index import Index
 
 FILES = 300
 CELLS = 20  # whose local features are kept, where they are added
+VIEWS = 4  # that each image gets, where they are added
+_TURN = r"turn \d+$"  # behind the content of a picture that is turned
 _ENCODING_SECONDS = 0.0005
 
 
@@ -36,7 +39,7 @@ class LoggingEncoder(FakeEncoder):
         self._log = log
 
     def describe(self, content: bytes) -> NDArray[np.float32]:
-        append(self._log, f"encoded {content.decode()}")
+        append(self._log, f"encoded {re.sub(_TURN, '', content.decode())}")
         time.sleep(_ENCODING_SECONDS)
         return super().describe(content)
 
@@ -81,7 +84,9 @@ def prepare(place: Path) -> None:
 
 def start(scenario: str, place: Path, target: Path) -> None:
     """Lays out what the scenario finds."""
-    source = {"sync": "before", "complete": "plain", "graph": "unsaved", "encoder": "old"}.get(scenario)
+    source = {"sync": "before", "views": "before", "complete": "plain", "graph": "unsaved", "encoder": "old"}.get(
+        scenario
+    )
     if source is not None:
         shutil.copytree(place / source, target)
 
@@ -128,6 +133,12 @@ def _complete(place: Path, target: Path, log: Path) -> None:
         index.sync(place / "photos", local_features=CELLS)
 
 
+def _add_views(place: Path, target: Path, log: Path) -> None:
+    """Brings an index up to date, and adds views to what is in it."""
+    with Index.open(target, LoggingEncoder(log)) as index:  # type: ignore[arg-type]
+        index.sync(place / "photos", views=f"rotations:{VIEWS}")
+
+
 def _save_graph(place: Path, target: Path, log: Path) -> None:
     with Index.open(target, LoggingEncoder(log)) as index, index._catalog.sole_writer():  # type: ignore[arg-type]
         index._graphs.save()
@@ -141,6 +152,7 @@ SCENARIOS: dict[str, Callable[[Path, Path, Path], None]] = {
     "create": _synchronise,
     "sync": _synchronise,
     "complete": _complete,
+    "views": _add_views,
     "graph": _save_graph,
     "encoder": _replace_encoder,
 }

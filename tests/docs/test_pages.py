@@ -47,6 +47,8 @@ def quick(command: list[str]) -> list[str]:
     name, *arguments = command
     given = {argument.removeprefix("--").partition("=")[0] for argument in arguments}
     known = set(flags_of(name))
+    if name == "index" and ("encoder" in given or Path("photos.index").exists()):
+        return command  # nothing is fitted
     return [*command, *(f"--{flag}={value}" for flag, value in QUICK.items() if flag in known - given)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -107,3 +108,11 @@ def test_import_tfvlad_leaves_tensorflow_out() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
     )
+
+
+def test_tensorflow_is_imported_quietly() -> None:
+    script = "import tfvlad, tensorflow as tf; tf.constant(1) + 1; print(tf.__spec__.loader.get_filename('tensorflow'))"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stderr == ""
+    assert ran.stdout.rstrip().endswith("__init__.py")

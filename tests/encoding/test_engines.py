@@ -135,13 +135,13 @@ def test_each_stage_is_measured_and_failures_are_listed(encoder: tfvlad.Encoder,
     measured = measure(encoder, [*pictures, b"no picture"])
     assert (measured.images, [str(failure) for failure in measured.failed]) == (
         50,
-        ["<bytes>: not a JPEG, PNG, GIF, BMP or WebP image"],
+        ["<bytes>: not an image in a known format"],
     )
     assert [stage.name for stage in measured.stages] == ["decoding", "network", "VLAD", "whitening"]
     assert all(stage.seconds > 0 for stage in measured.stages)
     stages = sum(stage.cpu_seconds for stage in measured.stages)
     assert measured.efficiency == pytest.approx(stages / measured.cores / measured.seconds)
-    with pytest.raises(ConfigError, match="none of the 1 images can be encoded; the first is <bytes>: not a JPEG"):
+    with pytest.raises(ConfigError, match="none of the 1 images can be encoded; the first is <bytes>: not an image"):
         measure(encoder, [b"no picture"])
 
 

@@ -14,16 +14,18 @@ from tfvlad.commands._main import COMMANDS
 from tfvlad.config import LOCAL_FEATURES
 from tfvlad_flags import encoder, evaluation, index, paths, search
 
+FITTING = {
+    "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
+    "encoding", "clusters", "intra_norm", "power", "dim", "shrinkage", "codebook_samples", "whitening_samples",
+    "max_pixels", "seed",
+}  # fmt: skip
+
 # The flags that programs rely on, and whatever else there is.
 FLAGS = {
-    "fit": {
-        "images", "encoder", "backbone", "weights", "layer", "preprocessing", "precision", "image_size", "resize",
-        "encoding", "clusters", "intra_norm", "power", "dim", "shrinkage", "codebook_samples", "whitening_samples",
-        "max_pixels", "seed",
-    },
-    "index": {
-        "images", "index", "encoder", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format",
-        "max_pixels", "report", "target_recall", "views", "local_features", "calibrate",
+    "fit": FITTING,
+    "index": FITTING | {
+        "index", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format", "report",
+        "target_recall", "views", "local_features", "calibrate", "forget", "relocate", "check_content",
     },
     "search": {
         "index", "encoder", "k", "exact", "format", "html", "max_pixels", "verify", "verifier", "query_views", "box",
@@ -45,6 +47,12 @@ FLAGS = {
     },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
+    "duplicates": {"index", "format", "html"},
+    "serve": {
+        "index", "host", "port", "token_file", "cors_origin", "encoder", "max_body", "max_pixels", "queue",
+    },
+    "doctor": {"index", "format"},
+    "completion": set(),
     "demo": {"output", "seed"},
 }  # fmt: skip
 
@@ -236,8 +244,16 @@ def test_local_features_are_a_number_or_none(given: list[str], kept: int | None)
 
 
 def test_an_index_is_given_something_to_do() -> None:
-    for line in (["--images=a"], ["--report"], ["--calibrate"], ["--images=a", "--calibrate"]):
+    for line in ([], ["--images=a"], ["--report"], ["--calibrate"], ["--images=a", "--calibrate"]):
         assert parsed(index.define_images, *line)
-    for line in ([], ["--images="], ["--images=", "--calibrate"]):
-        with pytest.raises(flags.IllegalFlagValueError, match="--images is needed"):
+    for line in (["--images="], ["--images=", "--calibrate"]):
+        with pytest.raises(flags.IllegalFlagValueError, match="--images must be a folder"):
             parsed(index.define_images, *line)
+
+
+def test_folders_that_have_moved() -> None:
+    values = parsed(index.define_images, "--relocate=a/b=c d", "--relocate", "e=f=g")
+    assert index.relocations(values) == [("a/b", "c d"), ("e", "f=g")]
+    for pair in ("a", "a=", "=b", ""):
+        with pytest.raises(flags.IllegalFlagValueError, match="--relocate must be OLD=NEW"):
+            parsed(index.define_images, f"--relocate={pair}")

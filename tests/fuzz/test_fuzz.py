@@ -13,9 +13,11 @@ pytest.importorskip("atheris", reason="Atheris is made for Linux on x86-64 only"
 HERE = Path(__file__).resolve().parent
 
 
-@pytest.mark.parametrize("fuzzer", ["fuzz_images.py", "fuzz_encoder_folder.py"])
+@pytest.mark.parametrize(
+    "fuzzer", ["fuzz_images.py", "fuzz_encoder_folder.py", "fuzz_pickles.py", "fuzz_local_features.py"]
+)
 def test_a_short_run_finds_nothing(fuzzer: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(HERE / fuzzer), "-max_total_time=8", "-seed=1"]
+    command = [sys.executable, str(HERE / fuzzer), "-max_total_time=6", "-seed=1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     runs = [line for line in done.stderr.splitlines() if line.startswith("Done ")]

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parent
 TOLERANCE = 1e-3  # of cosines: the network's sums differ by rounding between machines
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", "v3"])
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy, as an index that is opened is written to."""
     shutil.copytree(GOLDEN / request.param, tmp_path / "golden")

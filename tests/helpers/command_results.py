@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 REASONS = {
     "cut.jpg": "a damaged or truncated JPEG",
     "empty.png": "an empty file",
-    "text.jpg": "not a JPEG, PNG, GIF, BMP or WebP image",
+    "text.jpg": "not an image in a known format",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from helpers.fake_encoder import FakeEncoder
 
@@ -45,6 +45,6 @@ def described(**files: str) -> dict[str, list[float]]:
     return {f"{name}.jpg": FakeEncoder().describe(text.encode()).tolist() for name, text in files.items()}
 
 
-def fail_to_open(path: str, mode: str) -> IO[Any]:
+def fail_to_open(path: str, *mode: str) -> Any:
     """Stands in for `open` of files that may not be read."""
     raise PermissionError(errno.EACCES, "Permission denied", path)

@@ -41,5 +41,3 @@ def test_the_report_of_the_command(index: Index, tmp_path: Path, capsys: pytest.
     ]
     assert run(["index", f"--index={tmp_path}/i", "--report", "--format=json"]) == 0
     assert '"failed": []' in capsys.readouterr().out
-    assert run(["index", f"--index={tmp_path}/i"]) == 2
-    assert capsys.readouterr().err == "tfvlad index: --images is needed (see tfvlad index --help)\n"

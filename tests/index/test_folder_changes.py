@@ -23,7 +23,7 @@ def test_what_cannot_be_read_stays_as_it_is_indexed(
     run(catalog, photos)
     write(photos, a="changed", b="two")
     with monkeypatch.context() as patch:
-        patch.setattr(_folder_changes, "open", fail_to_open, raising=False)
+        patch.setattr(_folder_changes, "read_regular", fail_to_open)
         report = run(catalog, photos)
     assert report.failed == [
         Failure(str(photos / "a.jpg"), "cannot be read: Permission denied"),
@@ -97,7 +97,7 @@ def test_dates_beyond_64_bits_of_nanoseconds(catalog: Catalog, photos: Path, mon
     # NTFS reaches the year 60056; the file systems that tests run on do not.
     write(photos, a="one")
     stamp = _folder_changes._stamp
-    late = SimpleNamespace(st_size=3, st_mtime_ns=2**64 - 1)
+    late = SimpleNamespace(st_size=3, st_mtime_ns=2**64 - 1, st_ino=2**64 - 1, st_ctime_ns=2**64 - 1)
     monkeypatch.setattr(_folder_changes, "_stamp", lambda status: stamp(late))
     assert counts(run(catalog, photos)) == (1, 0, 0, 0, 0)
     assert counts(run(catalog, photos)) == (0, 0, 0, 1, 0)
@@ -118,7 +118,7 @@ def test_a_folder_that_goes_while_it_is_read_does_not_empty_the_index(
             yield from listed(*arguments, **options)
 
     monkeypatch.setattr(_folder_changes, "list_images", unplugged)
-    with pytest.raises(ConfigError, match="photos is missing, and the index holds 2 of it; allow_empty removes them"):
+    with pytest.raises(ConfigError, match="photos is missing, and the index holds 2 of its images; relocate"):
         run(catalog, photos)
     assert contents(catalog) == described(a="one", b="two")
 

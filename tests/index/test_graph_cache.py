@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._synced_folders import Root
-from tfvlad.index.catalog import Catalog, Stamp, to_blob
+from tfvlad.index.catalog import Catalog, ChangedWhileReadError, Stamp, to_blob
 from tfvlad.index.graph import HnswGraph
 
 DIM = 8
@@ -295,3 +298,54 @@ def test_any_backend_will_do(catalog: Catalog) -> None:
     assert labels(GraphCache(catalog, tables)) == [1, 2, *range(4, 23)]
     assert (tables.made, tables.loaded) == (1, 1)
     assert os.path.exists(os.path.join(catalog.folder, "table.npz"))
+
+
+def test_a_graph_that_took_in_half_a_change_is_thrown_away(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(catalog, range(20))
+    catalog.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        reader = Catalog(catalog.folder)
+        cache = GraphCache(reader, HnswGraph)
+        with pytest.raises(ChangedWhileReadError), cache.current() as (graph, _):  # noqa: PT012
+            assert len(graph) == 20
+            with contextlib.closing(sqlite3.connect(catalog.path)) as writer:
+                writer.execute("PRAGMA foreign_keys = ON")
+                writer.execute("DELETE FROM files WHERE id > 5")
+                writer.commit()
+        assert not cache.holds(1)
+        assert labels(cache) == [1, 2, 3, 4, 5]
+        reader.close()
+
+
+def test_closing_gives_up_the_graph(catalog: Catalog) -> None:
+    add(catalog, range(20))
+    cache = GraphCache(catalog, HnswGraph)
+    with cache.current() as (graph, _):
+        cache.close()
+        assert len(graph) == 20
+        assert cache.holds(20)
+    assert not cache.holds(1)
+    cache = GraphCache(catalog, HnswGraph)
+    assert len(labels(cache)) == 20
+    cache.close()
+    assert not cache.holds(1)
+
+
+def test_a_file_that_is_replaced_before_it_is_looked_up_is_no_reason_to_warn(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, built: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    add(catalog, range(20))
+    GraphCache(catalog, HnswGraph).save()
+    digest = hashlib.file_digest
+
+    def replaced_meanwhile(*arguments: Any) -> Any:
+        found = digest(*arguments)
+        monkeypatch.setattr(hashlib, "file_digest", digest)
+        add(catalog, range(20, 25))
+        GraphCache(catalog, HnswGraph).save()  # another process's, which forgets the old file
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", replaced_meanwhile)
+    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 26))
+    assert (len(built), caplog.text) == (1, "")

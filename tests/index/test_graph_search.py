@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +19,11 @@ from helpers.fake_encoder import FakeEncoder, unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.index import _search
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
 from tfvlad.index.index import Index
+from tfvlad.index.ranking import Ranking
 
 
 @pytest.fixture
@@ -40,12 +46,13 @@ def test_both_searches_find_the_same(large: Index) -> None:
 
 def test_k_of_all_sizes(large: Index) -> None:
     query = unit_vectors(1, 16, seed=1)
-    for k in (0, 1, 299, 300, 2999, 3000, 5000, sys.maxsize):
+    for k in (1, 299, 300, 2999, 3000, 5000, sys.maxsize):
         for exact in (False, True):
             [hits] = large.search_descriptors(query, k=k, exact=exact)
             assert len({hit.id for hit in hits}) == min(k, 3000)
-    with pytest.raises(ConfigError, match="k must be 0 or more, got -1"):
-        large.search_descriptors(query, k=-1)
+    for k in (0, -1):
+        with pytest.raises(ConfigError, match=f"k must be 1 or more, got {k}"):
+            large.search_descriptors(query, k=k)
 
 
 def test_verify(large: Index) -> None:
@@ -222,3 +229,32 @@ print(len(index.search_descriptors(np.eye(16)[:1], k=3)[0]), "tensorflow" in sys
     large.close()
     command = [sys.executable, "-c", program, str(large._path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "3 False False\n"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_search_that_a_writer_overtakes_is_made_anew(
+    large: Index, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    """It has read without locks, because it may not write the folder; so it may have seen half of the change."""
+    large.close()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    name = "search_exactly" if exact else "search_through_graph"
+    rank, overtaken = getattr(_search, name), [1]
+
+    def overtake(*arguments: Any) -> Ranking:
+        ranking: Ranking = rank(*arguments)
+        if overtaken and overtaken.pop():
+            with contextlib.closing(sqlite3.connect(os.path.join(large._path, "catalog.sqlite"))) as writer:
+                writer.execute("PRAGMA foreign_keys = ON")
+                writer.execute("DELETE FROM files WHERE id = (SELECT MIN(id) FROM files)")
+                writer.commit()
+        return ranking
+
+    monkeypatch.setattr(_search, name, overtake)
+    with Index.open(large._path) as reader:
+        [hits] = reader.search_descriptors(unit_vectors(3000, 16)[:1], 1, exact)
+        assert len(reader) == 2999
+        assert hits[0].id != 1
+        overtaken += [1, 1]
+        with pytest.raises(ArtifactError, match=r"was changed while it was read; try again$"):
+            reader.search_descriptors(unit_vectors(1, 16), 1, exact)

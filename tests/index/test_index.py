@@ -222,3 +222,22 @@ def test_a_closed_index_says_so(index: Index) -> None:
     index.close()
     with pytest.raises(ValueError, match="is closed"):
         len(index)
+
+
+def test_what_is_no_query_is_named(index: Index, photos: Path) -> None:
+    index.sync(photos)
+    with pytest.raises(ConfigError, match=r"an image is a path, .* or several of these; got int"):
+        index.search(12)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="got NoneType"):
+        index.search([photos / "a.jpg", None])  # type: ignore[list-item]
+
+
+def test_an_index_and_a_hit_in_one_line(index: Index, photos: Path) -> None:
+    index.sync(photos)
+    assert repr(index) == f"<Index {index._path!r}: 3 images, encoder {FakeEncoder().fingerprint[:12]}, 8 dimensions>"
+    (hit,) = index.search(photos / "a.jpg", k=1, verify=0)[0]
+    assert repr(hit) == f"Hit(path={hit.path!r}, score=1.0000, id=1)"
+    (hit,) = index.search(photos / "a.jpg", k=1)[0]
+    assert repr(hit).endswith("id=1, verdict='same', inliers=100, box=(0, 0, 64, 48))")
+    index.close()
+    assert "closed or unreadable" in repr(index)

@@ -126,7 +126,7 @@ def test_copies_are_paired_once() -> None:
 @pytest.mark.parametrize("dtype", [np.int8, np.float32])
 @pytest.mark.parametrize(("length", "count"), [(0, 0), (0, 3), (3, 0)])
 def test_no_features(dtype: type, length: int, count: int) -> None:
-    pairs, similarities = mutual_nearest(np.empty((length, 4), dtype), np.empty((count, 4), dtype))
+    pairs, similarities = mutual_nearest(np.zeros((length, 4), dtype), np.zeros((count, 4), dtype))
     assert pairs.shape == (0, 2)
     assert similarities.shape == (0,)
 

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfvlad.config import EncoderConfig
+from tfvlad.config import BACKBONES, EncoderConfig
 from tfvlad.errors import ConfigError, WeightsError
 from tfvlad.networks.backbones import load_backbone, load_network
+from tfvlad.networks.named import NAMED
 from tfvlad.networks.receptive_fields import layer_facts
 
 
@@ -99,7 +100,7 @@ def test_mistakes_get_one_line(settings: dict[str, str], message: str) -> None:
 
 
 def test_a_keras_file_needs_a_layer_and_a_preprocessing(tiny: str) -> None:
-    with pytest.raises(ConfigError, match="preprocessing must be given"):
+    with pytest.raises(ConfigError, match=r"needs preprocessing \(caffe, tf"):
         load_backbone(EncoderConfig(backbone=tiny, layer="pool"))
     with pytest.raises(ConfigError, match=r"layer must be given for .*: first, second, pool$"):
         load_backbone(EncoderConfig(backbone=tiny, preprocessing="tf"))
@@ -151,3 +152,7 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "nan.keras")
     with pytest.raises(WeightsError, match="the weights of layer conv hold NaN"):
         load_backbone(EncoderConfig(backbone=str(tmp_path / "nan.keras"), layer="conv", preprocessing="tf"))
+
+
+def test_networks_that_go_by_a_name_are_known_to_the_configuration() -> None:
+    assert tuple(NAMED) == BACKBONES

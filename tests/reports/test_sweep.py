@@ -152,7 +152,7 @@ def test_examples_show_what_either_setting_finds(tmp_path: Path) -> None:
     assert "first right answer at rank 1" in said
     assert "first right answer at rank 4" in said
     assert page.count('<li class="hit right">') == 4
-    assert page.count("not readable</span>") == 5
+    assert page.count("not an image in a known format</span>") == 5
 
 
 def test_everything_is_escaped_and_nothing_comes_from_outside(tmp_path: Path) -> None:

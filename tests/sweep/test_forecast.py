@@ -88,7 +88,6 @@ def test_settings_of_which_none_is_possible_are_refused_before_the_first_image(
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond names and file stamps. Ten times the images have descriptors of 30 MB more."""
-    monkeypatch.setattr("tfvlad.images.loading.LARGEST_FILE", 1 << 16)  # reading takes so much address space
     monkeypatch.setattr("tfvlad.sweep._judging._BLOCK_VALUES", 1 << 18)  # blocks that 200 images fill as well
     network = save_tiny_network(tmp_path / "tiny.keras", channels=64)
     config = tfvlad.EncoderConfig(backbone=network, preprocessing="tf", codebook_samples=2000, whitening_samples=100)

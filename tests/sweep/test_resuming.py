@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,11 @@ import pytest
 from PIL import Image
 
 import tfvlad
+from tfvlad.errors import ArtifactError
 from tfvlad.evaluation.datasets import Dataset, Query
 from tfvlad.sweep import Cell, Grid, Study, _codebooks, _judging, _one_size, _unfinished_work, sweep
-from tfvlad.sweep._finished_cells import cell_to_json
+from tfvlad.sweep._keys import digest
+from tfvlad.sweep._stored_cells import cell_to_json
 
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
@@ -245,13 +251,16 @@ def test_an_edited_image_and_another_seed_are_other_cells(
     assert counter.images == 36
     sweep(dataset, tmp_path, grid, dataclasses.replace(config, power=0.5))
     assert counter.images == 72
-    path = dataset.queries[0].path
-    before = os.stat(path)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    path = Path(dataset.queries[0].path)
+    before = path.read_bytes()
+    os.utime(path)
+    sweep(dataset, tmp_path, grid, dataclasses.replace(config, power=0.5))
+    assert counter.images == 72  # only its date is new
+    path.write_bytes(before + b"edited")
     try:
         sweep(dataset, tmp_path, grid, config)
     finally:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        path.write_bytes(before)
     assert counter.images == 108
 
 
@@ -260,9 +269,104 @@ def test_a_damaged_cell_is_computed_anew(
 ) -> None:
     grid = Grid(("first",), (48,), (4,), (4,), ("max",))
     first: list[Cell] = sweep(dataset, tmp_path, grid, config)[0].cells
-    for path in (tmp_path / "cells").iterdir():
+    for path in cells_of(tmp_path):
         path.write_text("{")
     counter = Counter(monkeypatch)
     again = sweep(dataset, tmp_path, grid, config)[0].cells
     assert counter.images == 24
     assert first[0].qualities["all"].score == again[0].qualities["all"].score
+
+
+def cells_of(folder: Path) -> list[Path]:
+    return [path for path in (folder / "cells").iterdir() if not path.name.startswith("failed-")]
+
+
+def forged(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
+    """Changes a stored cell, and gives it the digest that belongs to it."""
+
+    def edit(text: str) -> str:
+        stored = json.loads(text)
+        stored.pop("digest")
+        change(stored)
+        return json.dumps({**stored, "digest": digest(stored)})
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: "null",
+        lambda text: "[" * 100_000,
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"score": ', '"score": 1'),
+        lambda text: text.replace('"digest"', '"other"'),
+        forged(lambda cell: cell["qualities"]["all"].update(score=1e9)),
+        forged(lambda cell: cell["qualities"]["all"].update(score="1")),
+        forged(lambda cell: cell["qualities"]["all"]["values"].pop()),
+        forged(lambda cell: cell["qualities"]["all"].update(values=[-1.0] * 12)),
+        forged(lambda cell: cell["qualities"]["all"].update(first_ranks=[10**30] * 12)),
+        forged(lambda cell: cell["qualities"].update(none={})),
+        forged(lambda cell: cell.update(qualities={})),
+        forged(lambda cell: cell.update(top=[[4711] * 5] * 12)),
+        forged(lambda cell: cell.update(network_ms=-1)),
+        forged(lambda cell: cell.update(size=10**40)),
+        forged(lambda cell: cell.update(processor=["x"])),
+        forged(lambda cell: cell.update(more=1)),
+        forged(lambda cell: cell["setting"].update(layer="second")),
+    ],
+)
+def test_what_is_no_cell_of_this_setting_is_computed_anew(
+    dataset: Dataset,
+    config: tfvlad.EncoderConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[str], str],
+) -> None:
+    caplog.set_level(logging.WARNING, "tfvlad")
+    grid = Grid(("first",), (48,), (4,), (4,), ("max",))
+    first = sweep(dataset, tmp_path, grid, config)[0].cells
+    (path,) = cells_of(tmp_path)
+    path.write_text(damage(path.read_text()))
+    again = sweep(dataset, tmp_path, grid, config)[0].cells
+    assert again[0].qualities["all"].score == first[0].qualities["all"].score
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("tfvlad"))
+    assert line.startswith(f"{path} is damaged (")
+    assert line.endswith("), and is computed again")
+
+
+def test_failures_that_cannot_be_read_are_not_guessed(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("max",))
+    sweep(dataset, tmp_path, grid, config)
+    (path,) = (tmp_path / "cells").glob("failed-*")
+    for damage in ("{", '{"a": 1}', "[1]", '[["a", "b", "c"]]'):
+        path.write_text(damage)
+        with pytest.raises(ArtifactError, match=r"is damaged; delete .* to start again"):
+            sweep(dataset, tmp_path, grid, config)
+
+
+def test_a_copied_sweep_of_copied_images_is_taken_up(
+    dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("first",), (48,), (4,), (4,), ("max",))
+    first = sweep(dataset, tmp_path / "a", grid, config)[0].cells
+    elsewhere = tmp_path / "images"
+    elsewhere.mkdir()
+
+    def moved(path: str) -> str:
+        return shutil.copy(path, elsewhere / f"{len(os.listdir(elsewhere)):03}{Path(path).name}")
+
+    copy = dataclasses.replace(
+        dataset,
+        queries=[query._replace(path=moved(query.path)) for query in dataset.queries],
+        database=[image._replace(path=moved(image.path)) for image in dataset.database],
+    )
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    counter = Counter(monkeypatch)
+    again = sweep(copy, tmp_path / "b", grid, config)[0].cells
+    assert counter.images == 0
+    assert cell_to_json(again[0]) == cell_to_json(first[0])

@@ -15,7 +15,7 @@ import tfvlad
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.index.index import Index
 from tfvlad.sweep import Grid, SearchGrid, Study, _searching, sweep
-from tfvlad.sweep._finished_cells import search_to_json
+from tfvlad.sweep._stored_cells import cell_to_json
 from tfvlad.sweep.choice import ranked
 
 GRID = Grid(("*",), (48,), (4,), (4,), ("vlad",))
@@ -29,7 +29,7 @@ def whole(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path_factory: pyte
 
 def figures(study: Study) -> list[Any]:
     """All that does not depend on how fast the machine was."""
-    return [search_to_json(dataclasses.replace(cell, ms_per_query=0)) for cell in study.searches]
+    return [cell_to_json(dataclasses.replace(cell, ms_per_query=0)) for cell in study.searches]
 
 
 def test_every_way_is_tried_with_the_best_setting(whole: Study) -> None:

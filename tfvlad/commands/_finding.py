@@ -9,6 +9,7 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands._printing import table
+from tfvlad.printable import printable
 
 if TYPE_CHECKING:
     from tfvlad.evaluation.queries_and_results import Finding
@@ -49,4 +50,4 @@ def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
             row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
     for row, hit in zip(rows, hits, strict=True):
         row.append(hit.path)
-    return "\n".join(filter(None, [query, no_answer(hits), table([*head, "path"], rows)]))
+    return "\n".join(filter(None, [printable(query), printable(no_answer(hits) or ""), table([*head, "path"], rows)]))

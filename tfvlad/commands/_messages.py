@@ -13,6 +13,11 @@ from absl import flags
 
 _WIDTH = 100  # characters of a line of help
 
+_EXAMPLES = """\
+  tfvlad fit    --images photos/ --encoder photos.encoder
+  tfvlad index  --images photos/ --encoder photos.encoder --index photos.index
+  tfvlad search --index photos.index query.jpg --html hits.html"""
+
 # What absl and Python say (regular expressions), and what a user is told instead.
 _WORDING: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^flags? .*?: (?=--)", ""),  # flag --images=None: --images is needed
@@ -27,9 +32,10 @@ _WORDING: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 
 def overview(commands: Mapping[str, str]) -> str:
     """Returns the help that lists all commands."""
-    rows = "\n".join(f"  {name:<10} {summary}" for name, summary in commands.items())
+    rows = "\n".join(f"  {name:<11}{summary}" for name, summary in commands.items())
     return (
         "tfvlad finds the photographs that show the same object or place as a query.\n\n"
+        f"{_EXAMPLES}\n\n"
         f"usage: tfvlad COMMAND [--flags]\n\n{rows}\n\n"
         "tfvlad COMMAND --help tells a command's flags; tfvlad demo shows the whole way."
     )

@@ -1,17 +1,30 @@
-"""What commands print, and the files that they are told to write: tables, JSON, failures, and checks of a target."""
+"""What commands print: lines, tables, JSON and failures, with every name made printable."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from tfvlad.errors import ConfigError, Failure
+from tfvlad.errors import Failure
+from tfvlad.printable import printable
 
 DONE, SOME_FAILED = 0, 1  # exit statuses
+
+
+def say(line: str) -> None:
+    """Prints one line for people on standard output; whatever names it holds cannot steer the terminal."""
+    print(printable(line), flush=True)
+
+
+def note(line: str) -> None:
+    """Prints one line for people on standard error, likewise."""
+    print(printable(line), file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """Prints a table, or other text of several lines, whose names are printable already."""
+    print(text, flush=True)
 
 
 def print_json(document: object) -> None:
@@ -20,7 +33,11 @@ def print_json(document: object) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lays out rows in columns under a head: words are aligned to the left, columns of numbers to the right."""
+    """Lays out rows in columns under a head: words are aligned to the left, columns of numbers to the right.
+
+    Every cell is made printable, so that a row is a line.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     right = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(head))]
@@ -35,41 +52,10 @@ def report_failures(failures: Sequence[Failure]) -> int:
     """
     if not failures:
         return DONE
-    print(f"{len(failures)} of the images could not be used:", file=sys.stderr)
+    note(f"{len(failures)} of the images could not be used:")
     for failure in failures:
-        print(f"  {failure}", file=sys.stderr)
+        note(f"  {failure}")
     return SOME_FAILED
-
-
-@contextlib.contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Makes a failure to write name the path that the user gave, not the temporary file beside it.
-
-    Raises:
-      ConfigError: in place of an OSError that the block raises.
-    """
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"{path} cannot be written: {error.filename} is not a folder") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def check_writable(path: str) -> None:
-    """Checks that a file can be written at this path, before the work whose result it will hold.
-
-    The folders above it are made.
-
-    Raises:
-      ConfigError: no file can be written there; the message says why.
-    """
-    if os.path.isdir(path):
-        raise ConfigError(f"{path} is a folder; give the path of a file")
-    folder = os.path.dirname(os.path.abspath(path))
-    with writing(path):
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._printing import report_failures, table
+from tfvlad.commands._printing import report_failures, show, table
 from tfvlad.images.listing import image_paths
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import paths
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tfvlad.index.throughput import VerificationTime
 
 OPERANDS = ""
+
+_GOOD = 0.8  # of the rate that the stages' CPU time allows
+_FEW = 100  # images
 
 
 def define(values: flags.FlagValues) -> None:
@@ -41,7 +44,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
     measured = measure(encoder, files)
     verification = time_verification(encoder, files)
-    print(_as_json(measured, verification) if values.format == "json" else _as_text(measured, verification))
+    show(_as_json(measured, verification) if values.format == "json" else _as_text(measured, verification))
     return report_failures(measured.failed)
 
 
@@ -49,6 +52,22 @@ def _as_json(measured: Throughput, verification: VerificationTime | None) -> str
     derived = {"images_per_second": measured.images / measured.seconds, "efficiency": measured.efficiency}
     compared = None if verification is None else dataclasses.asdict(verification)
     return json.dumps({**dataclasses.asdict(measured), **derived, "verification": compared}, indent=2)
+
+
+def _advice(measured: Throughput) -> str:
+    """Says whether the rate is good, and what would make it better."""
+    largest = max(measured.stages, key=lambda stage: stage.cpu_seconds)
+    share = largest.cpu_seconds / sum(stage.cpu_seconds for stage in measured.stages)
+    where = f"{share:.0%} of the work is {largest.name}"
+    if largest.name == "decoding":
+        where += "; smaller files, or more cores, would help"
+    elif largest.name.startswith(("network", "graph")):
+        where += "; a smaller --image_size, an earlier --layer, a smaller network or a GPU would help"
+    if measured.efficiency >= _GOOD:
+        return f"The cores are well used. {where}"
+    if measured.images < _FEW:
+        return f"So few images cannot keep all cores at work: measure some hundred. {where}"
+    return f"The cores wait: other programs use them, or files come slowly; {_GOOD:.0%} is usual. {where}"
 
 
 def _as_text(measured: Throughput, verification: VerificationTime | None) -> str:
@@ -69,7 +88,7 @@ def _as_text(measured: Throughput, verification: VerificationTime | None) -> str
     head = ("stage by itself", "images/s", "ms/image", "CPU ms/image", "share of CPU")
     told = (
         f"{table(head, rows)}\n{images} images on {measured.cores} cores: {measured.efficiency:.0%} of the rate that "
-        "the stages' CPU time allows"
+        f"the stages' CPU time allows\n{_advice(measured)}"
     )
     if verification is None:
         return told

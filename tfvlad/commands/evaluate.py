@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
 from tfvlad.commands._finding import check_verifier, finding
-from tfvlad.commands._printing import check_writable, print_json, report_failures, table, writing
+from tfvlad.commands._printing import note, print_json, report_failures, show, table
+from tfvlad.commands._writing import check_replaceable, check_writable, writing
 from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import evaluation as evaluation_flags
@@ -54,12 +54,13 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if values.format == "json":
         print_json(json_document(evaluation))
     else:
-        print(table(*metric_table(evaluation)))
+        show(table(*metric_table(evaluation)))
     if values.html:
+        check_replaceable(values.html)
         with writing(values.html):
             write_evaluation_page(values.html, evaluation_page(evaluation))
     if dataset.lacking:
-        print(f"Note: {dataset.lacking}", file=sys.stderr)
+        note(f"Note: {dataset.lacking}")
     return report_failures([*not_indexed, *evaluation.failures])
 
 

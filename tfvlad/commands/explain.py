@@ -8,7 +8,8 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands._finding import check_verifier
-from tfvlad.commands._printing import DONE, check_writable, writing
+from tfvlad.commands._printing import DONE, say
+from tfvlad.commands._writing import check_replaceable, check_writable, writing
 from tfvlad.errors import ConfigError
 from tfvlad.serving import load_encoder
 from tfvlad.storage.atomic import atomic_file
@@ -38,7 +39,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     if not values.output.lower().endswith(_PAGES + _PICTURES):
         raise ConfigError(f"--output must end in .html or .png, got {values.output}")
     query, found = operands
-    check_writable(values.output)
+    check_writable(values.output, operands)
     check_verifier(values.verifier)
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
@@ -50,6 +51,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             verifier=values.verifier,
             shares=not is_picture,
         )
+    check_replaceable(values.output, operands)
     with writing(values.output):
         if is_picture:
             with atomic_file(values.output) as partial, open(partial, "wb") as file:
@@ -59,7 +61,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
             write_explanation_page(values.output, ExplainedMatch.of(query, explanation))
     count = len(explanation.cells)
-    print(f"{explanation.verdict}: {count} local feature{' agrees' if count == 1 else 's agree'}; see {values.output}")
+    say(f"{explanation.verdict}: {count} local feature{' agrees' if count == 1 else 's agree'}; see {values.output}")
     return DONE
 
 

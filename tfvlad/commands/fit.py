@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import collections
 
 from absl import flags
 
-import tfvlad
-from tfvlad.commands._printing import report_failures, writing
+from tfvlad.commands import _fitting
+from tfvlad.commands._printing import report_failures, say
+from tfvlad.commands._writing import check_outside, writing
 from tfvlad.encoding.files import check_target
-from tfvlad.errors import Failure
-from tfvlad.images.listing import image_paths
+from tfvlad.images.listing import PassedOver, in_words
+from tfvlad.networks.named import check_network
 from tfvlad_flags import encoder, paths
 
 OPERANDS = ""
@@ -27,30 +27,15 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
-    config = encoder.encoder_config(values)
-    # An image counts once, whatever folders and links lead to it.
-    files = {os.path.realpath(path): path for folder in values.images for path in image_paths(folder)}
+    check_network(encoder.encoder_config(values))
+    passed_over: PassedOver = collections.Counter()
+    files = _fitting.images_of(values.images, passed_over)
     check_target(values.encoder)
-    failures: list[Failure] = []
-    fitted = tfvlad.Encoder.fit(
-        files.values(),
-        config,
-        values.seed,
-        on_error=lambda error: failures.append(Failure.of(error)),
-        fewer_dims=not values["dim"].present,
-    )
-    if config.dim is not None and fitted.dim < config.dim:
-        print(
-            f"Note: {len(files) - len(failures)} images allow {fitted.dim} dimensions at most; fitted on more than "
-            f"{config.dim} images, an encoder has {config.dim}",
-            file=sys.stderr,
-        )
+    check_outside(values.encoder)
+    fitted, failures = _fitting.fit(values, files)
     with writing(values.encoder):
         fitted.save(values.encoder)
-    config = fitted.config
-    encoding = f"{config.clusters} clusters" if config.encoding == "vlad" else fitted.aggregation.name
-    print(
-        f"{values.encoder}: {config.backbone} {config.layer}, {config.image_size} px, {encoding}, "
-        f"{fitted.dim} dimensions, fitted on {len(files) - len(failures)} images, fingerprint {fitted.fingerprint[:12]}"
-    )
+    say(f"{values.encoder}: {_fitting.in_words(fitted, len(files) - len(failures))}")
+    if passed_over:
+        say(f"passed over: {in_words(passed_over)}")
     return report_failures(failures)

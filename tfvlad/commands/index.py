@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._printing import DONE, SOME_FAILED, report_failures, writing
+from tfvlad.commands import _fitting
+from tfvlad.commands._printing import DONE, SOME_FAILED, note, print_json, report_failures, say
+from tfvlad.commands._writing import writing
 from tfvlad.errors import ConfigError
-from tfvlad.images.listing import image_paths
+from tfvlad.images.listing import image_paths, in_words
 from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
@@ -31,7 +31,8 @@ def define(values: flags.FlagValues) -> None:
     index_flags.define_images(values)
     paths.define_index(values)
     paths.define_encoder(values, required=False)
-    encoder_flags.define_max_pixels(values)
+    encoder_flags.define(values, max_pixels=None)
+    encoder_flags.define_seed(values)
     index_flags.define_kept(values)
     index_flags.define(values)
     paths.define_format(values)
@@ -44,10 +45,16 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             _print_account(index.folders(), values.format)
         return DONE
     with _open_or_create(values) as index:
+        forgotten = {folder: index.forget(folder) for folder in values.forget}
+        relocated = dict(index_flags.relocations(values))
+        for old, new in relocated.items():
+            index.relocate(old, new)
+        only = not values.images and bool(values.calibrate or forgotten or relocated)  # nothing to synchronise
         report = index.sync(
-            values.images or [],
+            [] if only else values.images or None,
             allow_empty=values.allow_empty,
             retry_failed=values.retry_failed,
+            check_content=values.check_content,
             views=values.views,
             local_features=values.local_features,
         )
@@ -55,25 +62,34 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         calibration = index.calibrate() if values.calibrate else None
         verification = None if values.target_recall is None else index.verify(values.target_recall)
     counts = {name: getattr(report, name) for name in ("added", "updated", "removed", "unchanged")}
-    if report.completed:
-        counts["completed"] = report.completed
+    for name in ("completed", "moved"):
+        if count := getattr(report, name):
+            counts[name] = count
     if values.format == "json":
         failed = [dataclasses.asdict(failure) for failure in report.failed]
         measured = {"verification": dataclasses.asdict(verification)} if verification else {}
         calibrated = {"thresholds": calibration.thresholds()} if calibration else {}
-        print(json.dumps({**counts, "failed": failed, **measured, **calibrated}, indent=2))
+        changed = {name: them for name, them in (("forgotten", forgotten), ("relocated", relocated)) if them}
+        others = {"passed_over": report.passed_over} if report.passed_over else {}
+        print_json({**counts, "failed": failed, **measured, **calibrated, **changed, **others})
     else:
-        print(", ".join(f"{count} {name}" for name, count in counts.items()) + f"; {values.index} holds {size} images")
+        for folder, count in forgotten.items():
+            say(f"{count} images of {folder} removed from the index")
+        for old, new in relocated.items():
+            say(f"{old} is {new} now")
+        told = "" if only else ", ".join(f"{count} {name}" for name, count in counts.items()) + "; "
+        say(f"{told}{values.index} holds {size} images")
+        if report.passed_over:
+            say(f"passed over: {in_words(report.passed_over)}")
         if verification and verification.target_met:
-            print(f"ef_search {verification.ef_search}: {_recall(verification)}")
+            say(f"ef_search {verification.ef_search}: {_recall(verification)}")
         if calibration:
-            print(_thresholds(calibration))
+            say(_thresholds(calibration))
     status = report_failures(report.failed)
     if verification and not verification.target_met:
-        print(
+        note(
             f"--target_recall={values.target_recall:g} is out of reach: with ef_search {verification.ef_search},"
-            f" {_recall(verification)}; a new index with larger --m and --ef_construction finds more",
-            file=sys.stderr,
+            f" {_recall(verification)}; a new index with larger --m and --ef_construction finds more"
         )
         return SOME_FAILED
     return status
@@ -97,28 +113,43 @@ def _thresholds(calibration: Calibration) -> str:
 
 def _print_account(folders: list[IndexedFolder], form: str) -> None:
     if form == "json":
-        print(json.dumps([dataclasses.asdict(folder) for folder in folders], indent=2))
+        print_json([dataclasses.asdict(folder) for folder in folders])
         return
     for folder in folders:
-        print(f"{folder.path}: {folder.files} indexed, {len(folder.failed)} failed")
+        say(f"{folder.path}: {folder.files} indexed, {len(folder.failed)} failed")
         for failure in folder.failed:
-            print(f"  {failure}")
+            say(f"  {failure}")
 
 
 def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
-    if _is_there(values.index):
+    there, given = _is_there(values.index), encoder_flags.given(values)
+    if values.encoder == "":
+        raise ConfigError("--encoder must be the folder or the URL of an encoder, and is empty")
+    if given and (there or values.encoder):
+        has = "has its encoder" if there else "gets the encoder of --encoder"
+        raise ConfigError(f"{values.index} {has}: leave out --{', --'.join(given)}")
+    if there:
         encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
         return tfvlad.Index.open(values.index, encoder, values.max_pixels)
     if not values.images:
         raise ConfigError(f"{values.index} does not exist yet: --images is needed to make it")
-    if not values.encoder:
-        raise ConfigError(f"{values.index} does not exist yet: --encoder is needed to make it")
+    if values.encoder is None:
+        return _create_with_new_encoder(values)
     for folder in values.images:  # a mistyped one must not leave an empty index behind
         if not (values.allow_empty and os.path.isdir(folder)):
             image_paths(folder)
     encoder = load_encoder(values.encoder, values.max_pixels)
     with writing(values.index):
         return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values), **index_flags.kept(values))
+
+
+def _create_with_new_encoder(values: flags.FlagValues) -> tfvlad.Index:
+    files = _fitting.images_of(values.images)
+    encoder, failures = _fitting.fit(values, files)
+    with writing(values.index):
+        index = tfvlad.Index.create(values.index, encoder, index_flags.index_config(values), **index_flags.kept(values))
+    note(f"New encoder: {_fitting.in_words(encoder, len(files) - len(failures))}")
+    return index
 
 
 def _is_there(path: str) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from absl import flags
 
-from tfvlad.commands._printing import DONE, table
+from tfvlad.commands._printing import DONE, print_json, show, table
 from tfvlad_flags import encoder, paths
 
 OPERANDS = ""
@@ -25,8 +24,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
     facts = layer_facts(values.backbone)
     if values.format == "json":
-        print(json.dumps([dataclasses.asdict(fact) for fact in facts], indent=2))
+        print_json([dataclasses.asdict(fact) for fact in facts])
         return DONE
     head = ("layer", "in the paper", "stride", "receptive field", "channels")
-    print(table(head, [[str(value) for value in dataclasses.astuple(fact)] for fact in facts]))
+    show(table(head, [[str(value) for value in dataclasses.astuple(fact)] for fact in facts]))
     return DONE

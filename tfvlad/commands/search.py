@@ -10,7 +10,8 @@ from absl import flags
 
 import tfvlad
 from tfvlad.commands._finding import check_verifier, finding, hits_table
-from tfvlad.commands._printing import check_writable, print_json, report_failures, writing
+from tfvlad.commands._printing import print_json, report_failures, show
+from tfvlad.commands._writing import check_replaceable, check_writable, writing
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images.listing import image_paths
@@ -45,7 +46,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         raise ConfigError("which images to search for? give their paths behind the flags")
     queries = [path for operand in operands for path in _expand(operand)]
     if values.html:
-        check_writable(values.html)
+        check_writable(values.html, queries)
     check_verifier(values.verifier)
     part = search_flags.box(values)
     box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
@@ -58,7 +59,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         if values.format == "json":
             print_json([_as_json(query, of_query) for query, of_query in found])
         else:
-            print("\n\n".join(hits_table(query, of_query) for query, of_query in found))
+            show("\n\n".join(hits_table(query, of_query) for query, of_query in found))
         if values.html:
             _write_page(values.html, index, found, finding(values), part)
     return report_failures(searched.failures)
@@ -105,6 +106,7 @@ def _write_page(
         )
         for query, hits in found
     )
+    check_replaceable(path, [query for query, _ in found])
     with writing(path):
         write_results_page(path, results, explain=explain)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfvlad.commands._printing import report_failures, table, writing
+from tfvlad.commands._printing import note, print_json, report_failures, say, show, table
+from tfvlad.commands._writing import check_outside, writing
+from tfvlad.networks.named import check_network
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results
@@ -45,6 +45,8 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
     """Runs the command."""
     grid, searches = sweep_flags.grid(values), sweep_flags.search_grid(values)
     config = encoder.shared_config(values, max(grid.clusters))
+    check_network(config, names_layer=False)
+    check_outside(values.output)
     check_output(values.output)
     fit_on = unique_images(values.fit_on) if values.fit_on else None
     dataset = dataset_to_study(
@@ -71,7 +73,7 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         flagfile = write_results(study, values.output, folders, failures)
         write_report(study, os.path.join(values.output, "report.html"), flagfile)
     if values.format == "json":
-        print(json.dumps(as_json(study, failures) | search_json(study), indent=2))
+        print_json(as_json(study, failures) | search_json(study))
     else:
         _show(study, values.output)
     return report_failures(failures)
@@ -80,29 +82,34 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 def _tell(needs: Needs, folder: str) -> None:
     """Says how much disk space and memory the sweep takes, if that is much."""
     if needs.disk >= _MUCH_DISK or needs.memory >= _MUCH_MEMORY:
-        print(needs.in_words(folder), file=sys.stderr)
+        note(needs.in_words(folder))
 
 
 def _show(study: Study, folder: str) -> None:
     """Prints the best settings, the reasons why some were not possible, and the claims of the paper."""
     head, rows = as_rows(study)
-    print(table(head, rows[:_SHOWN]))
+    show(table(head, rows[:_SHOWN]))
     if len(rows) > _SHOWN:
-        print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
+        say(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'results.csv')}")
     for lines in (filter(None, [several_processors(study)]), as_reasons(study), as_lines(study)):
         for number, line in enumerate(lines):
-            print(line if number else f"\n{line}")
+            if not number:
+                show("")
+            say(line)
     if study.searches:
         _show_searches(study, folder)
-    print(f"\n{os.path.join(folder, 'report.html')} shows the study")
+    show("")
+    say(f"{os.path.join(folder, 'report.html')} shows the study")
 
 
 def _show_searches(study: Study, folder: str) -> None:
     """Prints the best ways to search, the reasons why some were not possible, and what lifts the ranking."""
     head, rows = search_rows(study)
-    print(f"\n{table(head, rows[:_SHOWN])}")
+    show(f"\n{table(head, rows[:_SHOWN])}")
     if len(rows) > _SHOWN:
-        print(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'search.csv')}")
+        say(f"... and {len(rows) - _SHOWN} more in {os.path.join(folder, 'search.csv')}")
     for lines in (search_reasons(study), search_lines(study)):
         for number, line in enumerate(lines):
-            print(line if number else f"\n{line}")
+            if not number:
+                show("")
+            say(line)

@@ -22,7 +22,7 @@ from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import ImageBatch, Rejected, overlapped
-from tfvlad.images.loading import Source
+from tfvlad.images.sources import Source
 
 Floats = npt.NDArray[np.float32]
 Rows: TypeAlias = dict[int, Floats | ImageError]  # by the image's position in the input
@@ -126,7 +126,7 @@ class GraphEngine:
             return tf.cast(descriptors, tf.float32), features
 
         images = tf.TensorSpec((None, None, None, 3), tf.float32)
-        self._run_both = tf.function(describe, input_signature=[images])
+        self._run_both = tf.function(describe, [images], autograph=False)
         self._run = tf.function(
             lambda images: model(images, training=False)[0],
             input_signature=[images],
@@ -166,7 +166,7 @@ def whitening_function(whitening: Whitening) -> Callable[[Floats], Floats]:
     """
     layer = WhiteningLayer(whitening.dim, *whitening.folded())
     layer.build((None, whitening.components.shape[1]))
-    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, whitening.components.shape[1]), tf.float32)])
+    graph = tf.function(layer, [tf.TensorSpec((None, whitening.components.shape[1]), tf.float32)], autograph=False)
     return lambda vlads: np.asarray(graph(vlads))
 
 

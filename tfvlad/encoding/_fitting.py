@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding._engines import AGGREGATED
 from tfvlad.encoding.aggregation import Aggregation
 from tfvlad.encoding.codebook import FeatureSample, fit_codebook, images_to_sample
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
-from tfvlad.encoding.whitening import Whitening, check_dim, fit_whitening
+from tfvlad.encoding.whitening import TooFewDirectionsError, Whitening, check_dim, fit_whitening
 from tfvlad.errors import ConfigError, ImageError
-from tfvlad.images.loading import Source
+from tfvlad.images.sources import Source
+from tfvlad.progress import Progress
 
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
 
+FEWEST_DIMENSIONS = 5  # that a whitening leaves where it may choose
 _KEPT_BYTES = 1 << 30  # of local features that are kept, so that their images need not pass the network again
 _KEPT_BATCH = 16
 
@@ -62,7 +63,7 @@ class Fitting:
         chosen = images_to_sample(len(self._sources), config.codebook_samples, self._seed)
         sample = FeatureSample(len(chosen), config.codebook_samples, self._seed)
         free = _KEPT_BYTES
-        for batch in self._batches(chosen, "Codebook"):
+        for batch in self._batches(chosen, "Images for the codebook"):
             images = batch.values[AGGREGATED]
             for position, features in zip(batch.positions, images, strict=True):
                 sample.add(position, features)
@@ -70,23 +71,26 @@ class Fitting:
             if free >= 0:
                 self._kept.update(zip(chosen[batch.positions].tolist(), images, strict=True))
         self._require_one_of(chosen)
-        return fit_codebook(sample.features(), config.clusters, self._seed)
+        with Progress(None, "Fitting the codebook"):
+            return fit_codebook(sample.features(), config.clusters, self._seed)
 
-    def whitening(self, aggregation: Aggregation, size: int, dim: int, fewer: bool = False) -> Whitening:
-        """Fits the whitening.
+    def whitening(self, aggregation: Aggregation, size: int, dim: int, fewer: bool = False) -> Whitening | None:
+        """Fits the whitening; None where only `fewer` than `FEWEST_DIMENSIONS` could be left.
 
         Args:
           aggregation: makes the vectors, with its codebook fitted.
           size: D, the length of a vector.
           dim: dimensions to leave.
-          fewer: leave fewer where too many images turned out to be unusable.
+          fewer: leave fewer where too many images turned out to be unusable, or copies of others.
 
         Raises:
           ConfigError: no image can be used, or too few for so many dimensions.
         """
         usable = np.flatnonzero(self._usable)
         if fewer:
-            dim = max(1, min(dim, len(usable) - 1))
+            dim = min(dim, len(usable) - 1)
+            if dim < FEWEST_DIMENSIONS and len(usable):
+                return None
         check_dim(dim, len(usable), size)
         chosen = np.sort(np.random.default_rng(self._seed).permutation(usable)[: self._config.whitening_samples])
         vectors = np.zeros((len(chosen), size), np.float32)
@@ -96,10 +100,20 @@ class Fitting:
             rows = known[start : start + _KEPT_BATCH]
             vectors[rows] = aggregation.vectors([self._kept.pop(position) for position in chosen[rows].tolist()])
         self._kept.clear()
-        for batch in self._batches(chosen[others], "Whitening"):
+        for batch in self._batches(chosen[others], "Images for the whitening"):
             vectors[others[batch.positions]] = aggregation.vectors(batch.values[AGGREGATED])
         self._require_one_of(chosen)
-        return fit_whitening(vectors[self._usable[chosen]], dim, self._seed).shrunk(self._config.shrinkage)
+        with Progress(None, "Fitting the whitening"):
+            vectors = vectors[self._usable[chosen]]
+            try:
+                whitening = fit_whitening(vectors, dim, self._seed)
+            except TooFewDirectionsError as error:
+                if not fewer:
+                    raise
+                if error.directions < FEWEST_DIMENSIONS:
+                    return None
+                whitening = fit_whitening(vectors, error.directions, self._seed)
+            return whitening.shrunk(self._config.shrinkage)
 
     def _require_one_of(self, chosen: npt.NDArray[np.intp]) -> None:
         if not self._usable[chosen].any():
@@ -107,7 +121,7 @@ class Fitting:
 
     def _batches(self, chosen: npt.NDArray[np.intp], stage: str) -> Iterator[FeatureBatch[str]]:
         sources = (self._sources[i] for i in chosen)
-        with tqdm(None, stage, len(chosen), disable=None, delay=2, unit=" images") as bar:
+        with Progress(None, stage, len(chosen)) as bar:
             for window in self._extractor.stream(sources):
                 for batch in window:
                     if isinstance(batch, FeatureBatch):
@@ -118,6 +132,6 @@ class Fitting:
                     if self._on_error is None:
                         raise error
                     self._usable[chosen[position]] = False
-                    self._first_error = self._first_error or error
+                    self._first_error = min(self._first_error or error, error, key=lambda one: one.path)
                     self._on_error(error)
                     bar.update()

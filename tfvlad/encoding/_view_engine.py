@@ -18,8 +18,8 @@ from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import Rejected, overlapped
 from tfvlad.images.crops import upright_size
-from tfvlad.images.loading import Source
 from tfvlad.images.renditions import Picture, Rendition
+from tfvlad.images.sources import Source
 from tfvlad.images.views import WHOLE, View
 
 Floats = npt.NDArray[np.float32]

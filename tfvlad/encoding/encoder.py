@@ -16,15 +16,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfvlad.config import EncoderConfig, Precision
 from tfvlad.encoding._engines import AGGREGATED, Engine, GraphEngine, KernelEngine
-from tfvlad.encoding._fitting import Fitting, OnError
+from tfvlad.encoding._fitting import FEWEST_DIMENSIONS, Fitting, OnError
 from tfvlad.encoding._view_engine import ViewEngine
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureBatch, FeatureExtractor, Head
-from tfvlad.encoding.files import StoredEncoder, read_encoder, write_encoder
+from tfvlad.encoding.files import StoredEncoder, read_encoder, read_whole, write_encoder
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.encoding.keras_layers import Whitening as WhiteningLayer
 from tfvlad.encoding.views import Description, ViewsDescription
@@ -32,11 +31,14 @@ from tfvlad.encoding.whitening import Whitening, check_dim
 from tfvlad.errors import ConfigError, ImageError, MismatchError
 from tfvlad.images import loading as images
 from tfvlad.images.crops import upright_size
+from tfvlad.images.files import content_key
 from tfvlad.images.listing import image_paths
-from tfvlad.images.loading import Source, as_sources, image_loader
+from tfvlad.images.loading import image_loader
+from tfvlad.images.sources import ImageLike, Source, as_sources
 from tfvlad.images.views import View
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
 from tfvlad.networks.named import comes_by_name
+from tfvlad.progress import Progress
 
 Floats = npt.NDArray[np.float32]
 
@@ -105,7 +107,8 @@ class Encoder:
     ) -> Encoder:
         """Fits the codebook, where the encoding is VLAD, and the whitening, where `config.dim` is not None.
 
-        Both are fitted on bounded, seeded samples, so time and memory stop growing with the number of images.
+        Both are fitted on bounded, seeded samples, so time and memory stop growing with the number of images. The
+        samples are drawn by the images' content: neither their names nor their order change what is fitted.
 
         Args:
           photographs: a folder, or several images (see `encode`).
@@ -113,7 +116,7 @@ class Encoder:
           seed: makes the result reproducible.
           on_error: called for each image that cannot be used, which is then left out; None raises instead.
           fewer_dims: where there are too few images for `config.dim`, leave as many dimensions as they allow instead of
-            refusing them.
+            refusing them; the whole vector, unwhitened, where that would be fewer than five.
 
         Raises:
           ConfigError: a setting does not fit, or there are too few images for `config.dim`.
@@ -127,7 +130,8 @@ class Encoder:
         size = aggregation.length(backbone.channels)
         dim = config.dim
         if dim is not None and fewer_dims:
-            dim = max(1, min(dim, len(sources) - 1, size))
+            dim = min(dim, len(sources) - 1, size)
+            dim = dim if dim >= FEWEST_DIMENSIONS else None
         if dim is not None:
             check_dim(dim, len(sources), size)
         extractor = _extractor(config, backbone, Head(0, aggregation.head()))
@@ -138,11 +142,19 @@ class Encoder:
         config = dataclasses.replace(config, dim=None if whitening is None else whitening.dim)
         return cls(config, backbone, aggregation, whitening, extractor)
 
-    def encode(self, sources: Source | Iterable[Source]) -> Floats:
+    def __repr__(self) -> str:
+        """The encoder in one line."""
+        config = self.config
+        layer = f"{config.backbone} {config.layer}"
+        made = f"{self.aggregation.name} of {layer}, {config.image_size} px, {self.dim} dimensions"
+        return f"<Encoder {self.fingerprint[:12]}: {made}>"
+
+    def encode(self, sources: ImageLike | Iterable[ImageLike]) -> Floats:
         """Encodes images; a progress bar shows where it takes long and standard error is a terminal.
 
         Args:
-          sources: one image or several, also a generator: paths, image files' bytes, or pixels as (H, W, 3) uint8 RGB.
+          sources: one image or several, also a generator: paths, image files' bytes, pixels as (H, W, 3) uint8 RGB,
+            or PIL images.
 
         Returns:
           (n, dim) float32, unit length, in the order of the input.
@@ -153,7 +165,7 @@ class Encoder:
         sources = as_sources(sources)
         total = len(sources) if isinstance(sources, Sized) else None
         rows = []
-        for row in tqdm(self.encode_stream(sources), "Encoding", total, disable=None, delay=2, unit=" images"):
+        for row in Progress(self.encode_stream(sources), "Encoding", total):
             if isinstance(row, ImageError):
                 raise row
             rows.append(row)
@@ -300,6 +312,10 @@ class Encoder:
           WeightsError: the named network's ImageNet weights cannot be had.
           MismatchError: those weights are not the ones that the encoder was fitted with.
         """
+        return read_whole(path, lambda: cls._load(path, max_pixels, precision))
+
+    @classmethod
+    def _load(cls, path: str | os.PathLike[str], max_pixels: int | None, precision: Precision | None) -> Encoder:
         stored = read_encoder(path)
         replaced: dict[str, Any] = {"max_pixels": max_pixels, "precision": precision}
         config = dataclasses.replace(
@@ -345,12 +361,15 @@ def _check_channels(path: str, stored: StoredEncoder, backbone: Backbone) -> Non
 
 
 def _list_sources(photographs: str | os.PathLike[str] | Iterable[Source]) -> list[Source]:
-    if not isinstance(photographs, str | os.PathLike):
+    """Lists the images to fit on, sorted by their content."""
+    if isinstance(photographs, str | os.PathLike):
+        sources: list[Source] = list(image_paths(photographs))
+    else:
         sources = list(photographs)
-        if not sources:
-            raise ConfigError("there are no images to fit on")
-        return sources
-    return list(image_paths(photographs))
+    if not sources:
+        raise ConfigError("there are no images to fit on")
+    keys = [content_key(source) for source in Progress(sources, "Looking at the images")]
+    return [sources[position] for position in sorted(range(len(sources)), key=keys.__getitem__)]
 
 
 def _fingerprint(

@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tfvlad.errors import ImageError
 from tfvlad.images.batching import ImageBatch, Rejected, batches
-from tfvlad.images.loading import ImageLoader, Source
+from tfvlad.images.loading import ImageLoader
 from tfvlad.images.renditions import Rendition, input_name
+from tfvlad.images.sources import Source
 
 Floats = npt.NDArray[np.float32]
 Tensor = Any
@@ -93,7 +94,7 @@ class FeatureExtractor(Generic[Key]):
         self.image_size = image_size
         self.batch, _ = batch_shape(output_shapes(model, image_size, image_size) or [], image_size)
         self.heads = dict(heads)
-        self.extract = tf.function(extract, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+        self.extract = tf.function(extract, [tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
         self._gives_all: dict[tuple[int, int], bool] = {}
 
     def stream(

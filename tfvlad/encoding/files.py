@@ -6,16 +6,18 @@ import dataclasses
 import hashlib
 import json
 import os
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from types import UnionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
-from tfvlad.errors import ArtifactError, ConfigError
+from tfvlad.errors import ArtifactError, ConfigError, TfvladError
 from tfvlad.networks.named import comes_by_name
 from tfvlad.storage.atomic import atomic_folder, settle
 from tfvlad.storage.untrusted import read_arrays, refuse_links
@@ -34,7 +36,11 @@ _LONGEST_DESCRIPTION = 1 << 20  # bytes; a real one has a thousand
 _KINDS: dict[str, type | UnionType] = {"backbone": str, "weights": str, "layer": str | None, "intra_norm": bool}
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
+_REPLACED_WITHIN = 0.2  # seconds in which a folder that is being replaced is there again
+_TICK = 0.01
+
 Floats = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +121,37 @@ def check_target(path: str | os.PathLike[str]) -> None:
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
         raise ArtifactError(os.fsdecode(path), f"cannot be written: {parent} is not a folder that you may write to")
+
+
+def read_whole(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
+    """Reads from an encoder's folder, and again where somebody replaced the folder while it was read.
+
+    Between the old folder and the new one there is none for a moment: a folder that is missing is waited for.
+
+    Args:
+      path: the folder.
+      read: reads from it; its error counts only if the folder stayed the same.
+    """
+    missing_until = time.monotonic() + _REPLACED_WITHIN
+    while True:
+        before = _identity(path)
+        try:
+            result = read()
+        except (TfvladError, OSError):
+            if before == _identity(path) and (before or time.monotonic() > missing_until):
+                raise
+            time.sleep(_TICK)
+            continue
+        if before == _identity(path):
+            return result
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        status = os.stat(os.path.join(path, _DESCRIPTION))
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def read_encoder(path: str | os.PathLike[str]) -> StoredEncoder:

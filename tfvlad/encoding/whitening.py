@@ -23,6 +23,18 @@ _OVERSAMPLING = 10  # directions beyond `dim` in a block
 _NO_VARIANCE = 1e-6  # of the first component's; below it a direction is rounding noise that whitening would blow up
 
 
+class TooFewDirectionsError(ConfigError):
+    """The vectors to fit on vary in fewer directions than are to be left.
+
+    Attributes:
+      directions: in how many they do.
+    """
+
+    def __init__(self, directions: int, message: str) -> None:
+        super().__init__(message)
+        self.directions = directions
+
+
 @dataclasses.dataclass(frozen=True)
 class Whitening:
     """A rotation to the principal directions, each scaled to unit variance.
@@ -68,7 +80,7 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
       seed: of the randomised decomposition that is used for large samples.
 
     Raises:
-      ConfigError: the vectors vary in fewer than `dim` directions; the message says in how many they do.
+      TooFewDirectionsError: the vectors vary in fewer than `dim` directions; the message says in how many they do.
     """
     check_dim(dim, *vlads.shape)
     mean = vlads.mean(axis=0, dtype=np.float64)
@@ -77,12 +89,19 @@ def fit_whitening(vlads: Floats, dim: int, seed: int) -> Whitening:
     else:
         components, squares = _randomised(vlads, mean.astype(np.float32), dim, seed)
     variances = squares / (len(vlads) - 1)
+    if variances[0] <= _NO_VARIANCE**2 * np.mean(np.square(vlads[0])):
+        raise TooFewDirectionsError(
+            0,
+            f"the {len(vlads)} images all give the same vector, so that there is nothing to whiten; give images that "
+            "differ, or dim=0 for the whole vector",
+        )
     spanned = int(np.sum(variances > _NO_VARIANCE * variances[0]))
     if spanned < dim:
-        raise ConfigError(
+        raise TooFewDirectionsError(
+            spanned,
             f"dim={dim} is too large: {len(vlads)} images with {vlads.shape[1]} numbers each differ in only {spanned} "
             "directions (a copy adds none, nor does a number that is the same in all); give more images, or dim of "
-            f"{spanned} at most"
+            f"{spanned} at most",
         )
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1, keepdims=True), axis=1)
     components = components * np.sign(largest)  # of the two directions of an axis, always the same one

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from tfvlad.encoding.interface import AnyEncoder
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets.dataset import Query
 from tfvlad.images import Box
+from tfvlad.progress import Progress
 
 if TYPE_CHECKING:
     from tfvlad.config import VerifierName
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
     from tfvlad.index import Hit, Index
 
 _AT_A_TIME = 16  # queries that an index is asked for together
@@ -147,7 +147,7 @@ def search_queries(index: Index, queries: Sequence[Query], k: int = 10, **findin
         else:
             found.update(zip((position for position, _ in group), hits, strict=True))
 
-    with tqdm(total=len(queries), desc="Queries", disable=None, delay=2, unit=" images") as progress:
+    with Progress(None, "Queries", len(queries)) as progress:
         for group in _groups(_sources(queries, index, reasons)):
             search(group)
             progress.update(len(group))
@@ -188,7 +188,7 @@ def encode_queries(encoder: AnyEncoder, queries: Sequence[Query]) -> EncodedQuer
             yield source
 
     positions, rows = [], []
-    stream = tqdm(encoder.encode_stream(sources()), "Queries", len(queries), disable=None, delay=2, unit=" images")
+    stream = Progress(encoder.encode_stream(sources()), "Queries", len(queries))
     for number, row in enumerate(stream):
         if isinstance(row, ImageError):
             reasons[given[number]] = row.reason

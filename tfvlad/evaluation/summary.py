@@ -58,7 +58,8 @@ class EvaluationPage(NamedTuple):
       head: the head of the table of metrics.
       metrics: the rows of that table.
       by_rank: the curves of a chart of recall@k by k.
-      by_recall: the curves of a chart of precision by recall.
+      by_recall: the curves of a chart of precision by recall; empty where no query has more than one right answer, as
+        each has one precision then.
       worst: the queries with the lowest values, the worst first.
       best: the queries with the highest values, the best first.
     """
@@ -108,11 +109,13 @@ def metric_table(evaluation: IndexEvaluation) -> tuple[list[str], list[list[str]
     """Returns the head and the rows of a table of metrics.
 
     Its columns are the metric and its exact value; its value through the graph and what the graph loses, where the
-    graph was asked; and its value where hits are verified, where that was asked for. With several protocols, each
-    metric names its own in brackets.
+    graph was asked and loses anything; and its value where hits are verified, where that was asked for. With several
+    protocols, each metric names its own in brackets.
     """
     graph, verified = evaluation.graph, evaluation.verified
     head = ["metric", "value" if graph is None and verified is None else "exact"]
+    if graph is not None and all(_figures(graph[name]) == _figures(exact) for name, exact in evaluation.exact.items()):
+        graph, head = None, ["metric", "exact and graph"]
     head += [*([] if graph is None else ["graph", "loss"]), *([] if verified is None else ["verified"])]
     rows = []
     for protocol, exact in evaluation.exact.items():
@@ -147,9 +150,8 @@ def evaluation_page(evaluation: IndexEvaluation) -> EvaluationPage:
         f"{len(counted)} queries{parts}; rankings of {images} images. Right answers have a green frame, a dashed one "
         "where they come later than the hits that are shown.",
     ]
-    if all(len(truth["ok"]) <= 1 for truths in dataset.protocols.values() for truth in truths):
-        notes.append("A query with one right answer has one precision, at every recall: one over that answer's rank.")
-    else:
+    several = any(len(truth["ok"]) > 1 for truths in dataset.protocols.values() for truth in truths)
+    if several:
         notes.append("Precision is interpolated, and the mean over queries.")
     if evaluation.verdicts:
         notes.append(_verdicts_in_words(evaluation))
@@ -162,7 +164,7 @@ def evaluation_page(evaluation: IndexEvaluation) -> EvaluationPage:
         head=head,
         metrics=rows,
         by_rank=_curves(evaluation, lambda judged, *_: recall_by_rank(judged.evaluation.first_ranks, images)),
-        by_recall=_curves(evaluation, _mean_precision),
+        by_recall=_curves(evaluation, _mean_precision) if several else [],
         worst=[_judged_query(evaluation, judged, position) for position in order[:half]],
         best=[_judged_query(evaluation, judged, position) for position in order[half:][::-1][:_PAGE_QUERIES]],
     )

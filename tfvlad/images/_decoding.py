@@ -11,15 +11,16 @@ import tensorflow as tf
 from tfvlad.images._animation import gif_frame, still_gif, still_webp
 from tfvlad.images._headers import (
     bmp_dimensions,
+    by_format,
     bytes_at,
     gif_dimensions,
-    image_format,
     jpeg_dimensions,
     little_endian,
     png_dimensions,
     require_pixels,
     webp_dimensions,
 )
+from tfvlad.images.formats import NOT_AN_IMAGE
 
 Tensor = Any
 
@@ -28,7 +29,7 @@ _MOST_SCANS = 100  # of an image of max_pixels; progressive JPEGs have about ten
 _STRIP = 2**20  # pixels that are converted to floats at a time
 
 
-def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tensor:
+def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int, known_format: int | None = None) -> Tensor:
     """Decodes one image as it lies in the file, not yet turned upright.
 
     JPEG: baseline, progressive, grey, CMYK, decoded at 1/2, 1/4 or 1/8 of its size (a reduced inverse DCT) where
@@ -40,6 +41,7 @@ def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tenso
       at_least: pixels that the image will be resized to; a JPEG is not reduced below that.
       stretch: whether both sides must keep `at_least` pixels, or only the longest one.
       max_pixels: an image whose header announces more is refused before anything is allocated for it.
+      known_format: see `tfvlad.images._headers.by_format`.
 
     Returns:
       (H, W, 3) uint8.
@@ -48,7 +50,7 @@ def decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> Tenso
       tf.errors.InvalidArgumentError: when run, for a damaged file, another format, or too many pixels.
     """
     decoders = _decoders(at_least, stretch, max_pixels)
-    pixels = tf.switch_case(image_format(data), [functools.partial(decoder, data) for decoder in decoders])
+    pixels = by_format(data, [functools.partial(decoder, data) for decoder in decoders], known_format)
     return tf.ensure_shape(pixels, (None, None, 3))
 
 
@@ -62,7 +64,7 @@ def try_decode(data: Tensor, at_least: int, stretch: bool, max_pixels: int) -> t
     decoders = _decoders(at_least, stretch, max_pixels)
     # Each format has an attempt of its own, inside the choice of the format: `attempt` should hold few operations.
     attempts = [functools.partial(attempt, decoder, data, black) for decoder in decoders]
-    pixels, succeeded = tf.switch_case(image_format(data), attempts)
+    pixels, succeeded = by_format(data, attempts, None)
     return tf.ensure_shape(pixels, (None, None, 3)), succeeded
 
 
@@ -78,11 +80,12 @@ def _decoders(at_least: int, stretch: bool, max_pixels: int) -> list[Callable[[T
     ]
 
 
-def dimensions(data: Tensor) -> Tensor:
+def dimensions(data: Tensor, known_format: int | None = None) -> Tensor:
     """Width and height in pixels of an encoded image, as it lies in the file, from its header: (2,) int64.
 
     Args:
       data: () string, the file's bytes.
+      known_format: see `tfvlad.images._headers.by_format`.
 
     Raises:
       tf.errors.InvalidArgumentError: when run, for another format, or a header that is cut off.
@@ -102,7 +105,7 @@ def dimensions(data: Tensor) -> Tensor:
 
     finders = (jpeg_dimensions, png_dimensions, of_gif, bmp_dimensions, of_webp, of_nothing)
     branches = [lambda find=find: tf.stack(find(data)) for find in finders]
-    return tf.ensure_shape(tf.switch_case(image_format(data), branches), (2,))
+    return tf.ensure_shape(by_format(data, branches, known_format), (2,))
 
 
 def on_white(pixels: Tensor) -> Tensor:
@@ -203,7 +206,7 @@ def _decode_webp(data: Tensor, max_pixels: int) -> Tensor:
 
 
 def _refuse(data: Tensor) -> Tensor:
-    with tf.control_dependencies([tf.debugging.Assert(False, ["not a JPEG, PNG, GIF, BMP or WebP image"])]):
+    with tf.control_dependencies([tf.debugging.Assert(False, [NOT_AN_IMAGE])]):
         return tf.zeros((1, 1, 3), tf.uint8)
 
 
@@ -231,7 +234,7 @@ def attempt(function: Callable[[Tensor], Tensor], argument: Tensor, otherwise: T
         found: tuple[Tensor, Tensor] = result.concatenate(replacement).take(1).get_single_element()
         return found
 
-    traced = tf.function(run, input_signature=[tf.TensorSpec.from_tensor(argument)]).get_concrete_function()
+    traced = tf.function(run, [tf.TensorSpec.from_tensor(argument)], autograph=False).get_concrete_function()
     # TensorFlow counts every reader of datasets as stateful, and runs one at a time. This one has no state: it is
     # called as stateless, so that several run at once.
     arguments = [argument, *traced.captured_inputs]

@@ -5,13 +5,16 @@ The number of pixels is checked before a decoder allocates memory for them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tfvlad.images.formats import IN_GRAPH, recognise
+
 Tensor = Any
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+FORMATS = tuple(form.name for form in IN_GRAPH)
 
 # A walk through the blocks of a file takes so many steps at most. Real files need far fewer; a file that was made of
 # tiny blocks on purpose must not take a minute.
@@ -24,15 +27,33 @@ def image_format(data: Tensor) -> Tensor:
     """Recognises an image by its first bytes, whatever its file is called.
 
     Args:
-      data: () string, the file's bytes.
+      data: (...) string, the bytes of files.
 
     Returns:
-      () int32, the position in `FORMATS`; their number for anything else.
+      (...) int32, the position in `FORMATS`; their number for anything else.
     """
     head = tf.strings.join([tf.strings.substr(data, 0, 12), b"\0" * 12])
     matches = [tf.equal(tf.strings.substr(head, 0, len(magic)), magic) for magic in _MAGIC]
     matches.append(tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(tf.strings.substr(head, 8, 4), b"WEBP"))
-    return tf.argmax(tf.stack([*matches, True]), output_type=tf.int32)
+    return tf.argmax(tf.stack([*matches, tf.ones_like(matches[0])]), axis=0, output_type=tf.int32)
+
+
+def format_of(data: bytes) -> int:
+    """Recognises an image by its first bytes, outside a graph; see `image_format`."""
+    form = recognise(data)
+    return IN_GRAPH.index(form) if form in IN_GRAPH else len(IN_GRAPH)
+
+
+def by_format(data: Tensor, branches: Sequence[Callable[[], Tensor]], known: int | None) -> Tensor:
+    """Runs that of several graph functions which is for an image's format.
+
+    Args:
+      data: () string, the file's bytes.
+      branches: one for each of `FORMATS`, and one for everything else.
+      known: what `format_of` says of the bytes, so that the graph holds the work for one format only, which makes its
+        first run a second faster; None finds it out in the graph.
+    """
+    return tf.switch_case(image_format(data), branches) if known is None else branches[known]()
 
 
 def bytes_at(data: Tensor, position: Tensor | int, count: Tensor | int) -> Tensor:

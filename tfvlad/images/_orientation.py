@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvlad.images._headers import FORMATS, MOST_BLOCKS, big_endian, bytes_at, image_format, little_endian
+from tfvlad.images._headers import FORMATS, MOST_BLOCKS, big_endian, by_format, bytes_at, little_endian
 
 Tensor = Any
 
@@ -22,18 +22,19 @@ _ORIENTATION_TAG = 0x0112
 _MOST_TAGS = 1024  # of a real IFD some dozens; more is damage
 
 
-def read_orientation(data: Tensor) -> Tensor:
+def read_orientation(data: Tensor, known_format: int | None = None) -> Tensor:
     """Reads the EXIF orientation of an encoded image.
 
     Args:
       data: () string, the file's bytes, in any format.
+      known_format: see `tfvlad.images._headers.by_format`.
 
     Returns:
       () int32, 1 to 8; 1 (upright) where there is no EXIF block, no orientation in it, or nonsense.
     """
     finders = {"JPEG": _find_in_jpeg, "PNG": _find_in_png, "WebP": _find_in_webp}
     branches = [functools.partial(finders.get(name, _find_nothing), data) for name in (*FORMATS, "")]
-    tiff = tf.switch_case(image_format(data), branches)
+    tiff = by_format(data, branches, known_format)
     return tf.cond(tiff >= 0, lambda: _orientation_of_tiff(data, tiff), lambda: tf.constant(1))
 
 

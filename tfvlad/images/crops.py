@@ -15,7 +15,11 @@ from tfvlad.errors import ImageError
 from tfvlad.images import Box
 from tfvlad.images._decoding import decode, dimensions
 from tfvlad.images._orientation import read_orientation, turn_upright
-from tfvlad.images.loading import Source, read_file, rgb_pixels, run_decoder, source_name
+from tfvlad.images.files import read_file
+from tfvlad.images.formats import recognise
+from tfvlad.images.libraries import library_format, library_pixels, library_size
+from tfvlad.images.loading import by_known_format, rgb_pixels, run_decoder
+from tfvlad.images.sources import Source, source_name
 
 _EVERY_PIXEL = 2**24  # pixels of a side; no image has so many, so that none is decoded at a reduced size
 
@@ -72,9 +76,11 @@ def read_upright(source: Source, max_pixels: int, longest_side: int | None = Non
     """
     if isinstance(source, np.ndarray):
         return np.asarray(rgb_pixels(source))
-    data = source if isinstance(source, bytes) else read_file(source)
+    data, name = source if isinstance(source, bytes) else read_file(source), source_name(source)
+    if library_format(data, name):
+        return library_pixels(data, name, max_pixels, longest_side=longest_side)[0]
     decoder = _decoder(max_pixels, longest_side or _EVERY_PIXEL)
-    pixels: npt.NDArray[np.uint8] = run_decoder(decoder, data, source_name(source)).numpy()
+    pixels: npt.NDArray[np.uint8] = run_decoder(decoder, data, name).numpy()
     factor = max(pixels.shape[:2]) // (longest_side or _EVERY_PIXEL)
     if factor < 2:
         return pixels
@@ -94,30 +100,34 @@ def upright_size(source: Source) -> tuple[int, int]:
         if source.ndim < 2:
             raise ImageError("<array>", f"pixels must be (H, W, 3), (H, W, 4) or (H, W), got shape {source.shape}")
         return source.shape[1], source.shape[0]
-    data = source if isinstance(source, bytes) else read_file(source)
-    width, height = run_decoder(_measurer(), data, source_name(source)).numpy().tolist()
+    data, name = source if isinstance(source, bytes) else read_file(source), source_name(source)
+    if (form := recognise(data)) and not form.in_graph:
+        form.require_library(name)
+        return library_size(data, name)
+    width, height = run_decoder(_measurer(), data, name).numpy().tolist()
     if min(width, height) < 1:
-        raise ImageError(source_name(source), f"a damaged or truncated header of {width}x{height} pixels")
+        raise ImageError(name, f"a damaged or truncated header of {width}x{height} pixels")
     return width, height
 
 
 @functools.lru_cache(maxsize=8)
 def _decoder(max_pixels: int, at_least: int) -> Any:
-    """Graph function, () string -> (H, W, 3) uint8, upright."""
+    """Graph function for `run_decoder`; it gives (H, W, 3) uint8, upright."""
 
-    def upright(data: Any) -> Any:
-        pixels = decode(data, at_least=at_least, stretch=False, max_pixels=max_pixels)
-        return turn_upright(pixels, read_orientation(data))
+    def upright(data: Any, known_format: int) -> Any:
+        limits: dict[str, Any] = {"at_least": at_least, "stretch": False, "max_pixels": max_pixels}
+        pixels = decode(data, **limits, known_format=known_format)
+        return turn_upright(pixels, read_orientation(data, known_format))
 
-    return tf.function(upright, input_signature=[tf.TensorSpec((), tf.string)])
+    return by_known_format(upright)
 
 
 @functools.cache
 def _measurer() -> Any:
-    """Graph function, () string -> (width, height) int64, upright."""
+    """Graph function for `run_decoder`; it gives (width, height) int64, upright."""
 
-    def measure(data: Any) -> Any:
-        size = dimensions(data)
-        return tf.cond(read_orientation(data) >= 5, lambda: size[::-1], lambda: size)
+    def measure(data: Any, known_format: int) -> Any:
+        size = dimensions(data, known_format)
+        return tf.cond(read_orientation(data, known_format) >= 5, lambda: size[::-1], lambda: size)
 
-    return tf.function(measure, input_signature=[tf.TensorSpec((), tf.string)])
+    return by_known_format(measure)

@@ -1,17 +1,16 @@
 """Prepares an image for a network: reads it, decodes it, turns it upright, resizes it and scales its pixels.
 
 Fitting, indexing, searching and the exported model share this one preprocessing. Everything after the reading of the
-file is TensorFlow graph code, so an exported model prepares an image exactly as indexing did.
+file is TensorFlow graph code, so an exported model prepares an image exactly as indexing did. A file that the graph
+does not decode becomes pixels before, see `tfvlad.images.libraries`.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import re
-import stat
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,13 @@ import tensorflow as tf
 from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
 from tfvlad.errors import ImageError
 from tfvlad.images._decoding import decode, on_white, try_decode
-from tfvlad.images._headers import FORMATS, image_format
+from tfvlad.images._headers import FORMATS, format_of, image_format
 from tfvlad.images._orientation import read_orientation, turn_upright
-from tfvlad.images.listing import LARGEST_FILE, too_large
+from tfvlad.images.files import read_file
+from tfvlad.images.libraries import library_format, library_pixels, sides_for
+from tfvlad.images.sources import Source, source_name
 
 Tensor = Any
-Source: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 
 # Raised whenever the pixels that the network sees change, so that older descriptors are not mixed with newer ones.
 VERSION = 1
@@ -51,23 +51,24 @@ class ImageLoader:
       max_pixels: an image with more is refused.
 
     Attributes:
-      from_bytes: graph function, () string -> (h, w, 3) float32.
-      try_bytes: the same without failing; it also gives () bool, False where `from_bytes` would fail. The image is then
-        meaningless.
+      from_bytes: graph function, () string and the format, see `run_decoder` -> (h, w, 3) float32.
+      try_bytes: graph function, () string -> the same without failing, and () bool, False where `from_bytes` would
+        fail. The image is then meaningless.
       from_pixels: graph function, (H, W, 3) uint8 -> (h, w, 3) float32.
     """
 
     def __init__(
         self, image_size: int, resize: Resize, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
     ) -> None:
+        self._image_size, self._max_pixels = image_size, max_pixels
         limits: dict[str, Any] = {"at_least": image_size, "stretch": resize == "stretch", "max_pixels": max_pixels}
 
-        def prepare(pixels: Tensor, data: Tensor) -> Tensor:
+        def prepare(pixels: Tensor, data: Tensor, known_format: int | None = None) -> Tensor:
             image = fit_to(pixels, image_size, resize)
-            return preprocess(turn_upright(image, read_orientation(data)), preprocessing)
+            return preprocess(turn_upright(image, read_orientation(data, known_format)), preprocessing)
 
-        def from_bytes(data: Tensor) -> Tensor:
-            return prepare(decode(data, **limits), data)
+        def from_bytes(data: Tensor, known_format: int) -> Tensor:
+            return prepare(decode(data, **limits, known_format=known_format), data, known_format)
 
         def try_bytes(data: Tensor) -> tuple[Tensor, Tensor]:
             pixels, succeeded = try_decode(data, **limits)
@@ -79,17 +80,12 @@ class ImageLoader:
         def at_size(pixels: Tensor, side: Tensor) -> Tensor:
             return preprocess(fit_to(pixels, side, resize), preprocessing)
 
-        self.from_bytes: Callable[[Tensor], Tensor] = tf.function(
-            from_bytes, input_signature=[tf.TensorSpec((), tf.string)]
-        )
-        self.try_bytes: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(
-            try_bytes, input_signature=[tf.TensorSpec((), tf.string)]
-        )
-        self.from_pixels: Callable[[Tensor], Tensor] = tf.function(
-            from_pixels, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
-        )
+        data, picture = tf.TensorSpec((), tf.string), tf.TensorSpec((None, None, 3), tf.uint8)
+        self.from_bytes = by_known_format(from_bytes)
+        self.try_bytes: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(try_bytes, [data], autograph=False)
+        self.from_pixels: Callable[[Tensor], Tensor] = tf.function(from_pixels, [picture], autograph=False)
         self._at_size: Callable[[Tensor, Tensor], Tensor] = tf.function(
-            at_size, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)]
+            at_size, [picture, tf.TensorSpec((), tf.int32)], autograph=False
         )
 
     def load(self, source: Source) -> Tensor:
@@ -108,6 +104,10 @@ class ImageLoader:
             return self.from_pixels(rgb_pixels(source))
         name = source_name(source)
         data = source if isinstance(source, bytes) else read_file(source)
+        if library_format(data, name):
+            pixels, _ = library_pixels(data, name, self._max_pixels, shortest_side=sides_for(self._image_size))
+            with tf.device("CPU"):
+                return self.from_pixels(tf.constant(pixels))
         return run_decoder(self.from_bytes, data, name)
 
     def load_pixels(self, pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
@@ -124,8 +124,25 @@ class ImageLoader:
             return self._at_size(tf.constant(pixels), tf.constant(side))
 
 
-def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> Tensor:
-    """Runs a graph function that decodes a file's bytes, () string, on the CPU.
+def by_known_format(function: Callable[..., Tensor]) -> Callable[[Tensor, int], Tensor]:
+    """Makes a graph function for each format, which `run_decoder` takes, of a function of data and `known_format`.
+
+    Each is traced when it is first called. A single one for all would be traced anew for each format, of which
+    TensorFlow warns.
+    """
+    data = tf.TensorSpec((), tf.string)
+    graphs = [
+        tf.function(functools.partial(function, known_format=known), [data], autograph=False)
+        for known in range(len(FORMATS) + 1)
+    ]
+    return lambda data, known: graphs[known](data)
+
+
+def run_decoder(decoder: Callable[[Tensor, int], Tensor], data: bytes, name: str) -> Tensor:
+    """Runs a graph function that decodes a file's bytes on the CPU.
+
+    The function is given the bytes, () string, and what `tfvlad.images._headers.format_of` says of them: there is one
+    graph for each format that occurs.
 
     Raises:
       ImageError: the bytes are not an image that can be decoded; `name` is the error's path.
@@ -134,7 +151,7 @@ def run_decoder(decoder: Callable[[Tensor], Tensor], data: bytes, name: str) -> 
         raise ImageError(name, "an empty file")
     try:
         with tf.device("CPU"):
-            return decoder(tf.constant(data))
+            return decoder(tf.constant(data), format_of(data))
     except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow's message may quote the file's bytes
         raise ImageError(name, _reason(data, error)) from None
 
@@ -145,6 +162,11 @@ def image_loader(
 ) -> ImageLoader:
     """The loader for these settings; its graph is traced once in a process."""
     return ImageLoader(image_size, resize, preprocessing, max_pixels)
+
+
+def is_image(data: Tensor) -> Tensor:
+    """Tells files that may be images by their first bytes, in a graph: (...) string -> (...) bool."""
+    return image_format(data) < len(FORMATS)
 
 
 def fit_to(image: Tensor, image_size: int | Tensor, resize: Resize) -> Tensor:
@@ -201,45 +223,6 @@ def preprocess(image: Tensor, mode: Preprocessing) -> Tensor:
     return image
 
 
-def as_sources(sources: Source | Iterable[Source]) -> Iterable[Source]:
-    """Takes one image or several, and gives several: one becomes a list of one, anything else stays as it is."""
-    is_one = isinstance(sources, str | os.PathLike | bytes) or (isinstance(sources, np.ndarray) and sources.ndim <= 3)
-    return [sources] if is_one else sources  # type: ignore[list-item, return-value]
-
-
-def source_name(source: Source) -> str:
-    """Names a source in messages: its path, ``<bytes>`` or ``<array>``."""
-    if isinstance(source, np.ndarray):
-        return "<array>"
-    return "<bytes>" if isinstance(source, bytes) else os.fsdecode(source)
-
-
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Reads a whole file.
-
-    Raises:
-      ImageError: it cannot be read, is no regular file, or is larger than any image file may be.
-    """
-    name = os.fsdecode(path)
-    if "\0" in name:
-        raise ImageError(name.replace("\0", "\\0"), "a path cannot hold a zero byte")
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(name, "is not a regular file")
-            if reason := too_large(status.st_size):
-                raise ImageError(name, reason)
-            return file.read(status.st_size or LARGEST_FILE)  # some file systems tell no sizes
-    except OSError as error:
-        raise ImageError(name, error.strerror or type(error).__name__) from None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a file; a named pipe is opened as well, without waiting for somebody to write into it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def rgb_pixels(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """Makes (H, W, 3) RGB of (H, W, 3), (H, W, 4) RGBA, composed on white, or (H, W) grey, all uint8.
 
@@ -262,5 +245,4 @@ def _reason(data: bytes, error: tf.errors.OpError | UnicodeDecodeError) -> str:
     asserted = re.search(r"assertion failed: \[b?'?(.+?)'?\]", str(error))
     if asserted:
         return asserted[1]
-    code = int(image_format(tf.constant(data)))
-    return f"a damaged or truncated {FORMATS[code]}"
+    return f"a damaged or truncated {FORMATS[format_of(data)]}"

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvlad.images.crops import read_upright
-from tfvlad.images.loading import ImageLoader, Source, Tensor, source_name
+from tfvlad.images.loading import ImageLoader, Tensor
+from tfvlad.images.sources import Source, source_name
 from tfvlad.images.views import View
 
 Pixels = npt.NDArray[np.uint8]

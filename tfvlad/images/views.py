@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tfvlad.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
 
 Pixels = NDArray[np.uint8]
 Affine = NDArray[np.float64]

@@ -5,6 +5,8 @@ through `Index.search`, and lists of `Hit` leave. On the disk, the catalog (`tfv
 the descriptors of each image's views, and its local features. The graph (`tfvlad.index.graph`) can be built anew from
 it at any time.
 
+`_duplicate_search` finds `duplicates`: `_similar_pairs` gives the candidates, `_copies` verifies them.
+
 A search goes through `_queries` (a query's views and their descriptors), `_search` (the shortlist: `ranking`, `graph`,
 `hubness`, and `reciprocal` where that is asked for), `verification` (a closer look at it) and `_hits`.
 
@@ -19,7 +21,8 @@ first needed), `tfvlad.storage`, `tfvlad.config` and `tfvlad.errors`.
 from tfvlad.index._graph_recall import GraphRecall
 from tfvlad.index._hits import Hit
 from tfvlad.index._sync import SyncReport
-from tfvlad.index._synced_folders import IndexedFolder
+from tfvlad.index._synced_folders import IndexedFile, IndexedFolder
+from tfvlad.index.duplicates import Duplicate, Duplicates
 from tfvlad.index.index import Index
 
-__all__ = ["GraphRecall", "Hit", "Index", "IndexedFolder", "SyncReport"]
+__all__ = ["Duplicate", "Duplicates", "GraphRecall", "Hit", "Index", "IndexedFile", "IndexedFolder", "SyncReport"]

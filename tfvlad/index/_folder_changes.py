@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -10,17 +11,21 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from tfvlad.errors import Failure
-from tfvlad.images.listing import LARGEST_FILE, list_images, too_large
+from tfvlad.images.files import read_regular
+from tfvlad.images.listing import PassedOver, list_images, too_large
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
+from tfvlad.progress import Progress
+
+# SQLite's largest integer. Some file systems have numbers, and dates so late, that do not fit.
+_LARGEST = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ChangedFile:
-    """A file that is new, whose size or modification time differs from the catalog's, or whose image is incomplete.
+    """A file that is new, that differs from what the catalog knows of it, or whose image is incomplete.
 
     Attributes:
       path: relative to the root.
@@ -46,20 +51,30 @@ class Scan:
       retry_failed: whether files that failed before are read again although they have not changed.
       views: names of the views that every image must have.
       local_features: whether every image must have its local features.
+      check_content: whether every file is read, however unchanged it looks.
 
     Attributes:
       unchanged: the number of files that are as they were.
       failures: files that failed earlier and have not changed since, and whatever could not be read at all.
+      passed_over: files that are not taken for images, by suffix.
     """
 
     def __init__(
-        self, catalog: Catalog, root: Root, retry_failed: bool, views: Sequence[str], local_features: bool
+        self,
+        catalog: Catalog,
+        root: Root,
+        retry_failed: bool,
+        views: Sequence[str],
+        local_features: bool,
+        check_content: bool = False,
     ) -> None:
         self.unchanged = 0
         self.failures: list[Failure] = []
+        self.passed_over: PassedOver = collections.Counter()
         self._catalog = catalog
         self._root = root
-        self._retry_failed = retry_failed
+        self._retry_failed = retry_failed or check_content
+        self._check_content = check_content
         with catalog.read() as snapshot:
             self._files, self._failures = snapshot.file_ids(root.id), snapshot.failure_ids(root.id)
             self._incomplete = frozenset(snapshot.incomplete_files(root.id, views, local_features).tolist())
@@ -75,8 +90,8 @@ class Scan:
         if not os.path.isdir(self._root.path):
             return
         name = os.path.basename(self._root.path)
-        walk = list_images(self._root.path, onerror=self._not_listed)
-        with tqdm(walk, desc=name, total=files, unit=" images", disable=None, delay=2) as paths:
+        walk = list_images(self._root.path, self._not_listed, self.passed_over)
+        with Progress(walk, name, files) as paths:
             for path in paths:
                 if (file := self._look(path)) is not None:
                     yield file
@@ -105,7 +120,8 @@ class Scan:
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
                 self._fail(full, "is not a regular file")
                 return None
-            if image is not None and image.stamp == _stamp(status) and image.id not in self._incomplete:
+            looks_unchanged = image is not None and image.stamp == _stamp(status) and image.id not in self._incomplete
+            if looks_unchanged and not self._check_content:
                 self.unchanged += 1
                 self._saw(image, None)
                 return None
@@ -117,11 +133,7 @@ class Scan:
                 self._fail(full, reason)
                 self._saw(image, failure)
                 return None
-            with open(full, "rb") as file:
-                stamp = _stamp(os.fstat(file.fileno()))
-                # Given the size, Python makes a buffer of that size; one for the largest file would cost more than
-                # reading a small one.
-                content = file.read(min(stamp.size or LARGEST_FILE, LARGEST_FILE))
+            content, status = read_regular(full)
         except FileNotFoundError:  # gone since it was listed
             if os.path.islink(full):
                 self._fail(full, "is a link to nothing")
@@ -131,7 +143,11 @@ class Scan:
             self._saw(image, failure)
             return None
         self._saw(image, failure)
-        return ChangedFile(path, stamp, hashlib.sha256(content).digest(), content, image)
+        stamp, sha256 = _stamp(status), hashlib.sha256(content).digest()
+        if looks_unchanged and image is not None and (image.stamp, image.sha256) == (stamp, sha256):
+            self.unchanged += 1
+            return None
+        return ChangedFile(path, stamp, sha256, content, image)
 
     def _known(self, path: str) -> tuple[FileRow | None, FailureRow | None]:
         if not (self._files.size or self._failures.size):  # a first synchronisation: there is nothing to look up
@@ -156,5 +172,7 @@ class Scan:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    # Some file systems hold dates so late that their nanoseconds do not fit into SQLite's 64 bits.
-    return Stamp(status.st_size, status.st_mtime_ns & 0x7FFF_FFFF_FFFF_FFFF)
+    if os.name != "posix":  # Windows' ctime is the time of creation
+        return Stamp(status.st_size, status.st_mtime_ns & _LARGEST)
+    numbers = (status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+    return Stamp(status.st_size, *(number & _LARGEST for number in numbers))

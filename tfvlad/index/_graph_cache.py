@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from tfvlad.errors import ArtifactError
-from tfvlad.index.catalog import Catalog, Columns, GraphRow, Snapshot, State, Version
+from tfvlad.index.catalog import Catalog, ChangedWhileReadError, Columns, GraphRow, Snapshot, State, Version
 from tfvlad.index.graph import Graph, GraphBackend
 from tfvlad.index.ranking import block_size
 from tfvlad.storage.atomic import atomic_file, settle
@@ -34,6 +34,7 @@ class GraphCache:
         self._columns = Columns()  # of the descriptors that the graph stands for
         self._version: Version | None = None  # of the catalog, when the graph was last known to agree with it
         self._saved: State | None = None  # of the catalog, that the graph's file stands for
+        self._closed = False
 
     def holds(self, descriptors: int) -> bool:
         """Whether a graph of at least so many descriptors is in memory, perhaps not up to date."""
@@ -44,24 +45,22 @@ class GraphCache:
     def current(self) -> Iterator[tuple[Graph, Snapshot]]:
         """Lends the graph, and the state of the catalog that it stands for; other threads wait until the block ends."""
         with self._lock:
-            if self._graph is not None:
-                with self._catalog.watch() as snapshot:
-                    if snapshot.version() == self._version:
-                        snapshot.columns = self._columns
-                        yield self._graph, snapshot
-                        return
-            if self._graph is not None and not self._can_be_caught_up():
-                self._graph = None
-            if self._graph is None:
-                self._load()
-            with self._catalog.watch() as snapshot:  # opened after loading, so it is never older than the graph
-                graph = self._caught_up(snapshot)
-                graph.ef_search = snapshot.ef_search()
-                columns, self._columns = self._columns, Columns()  # an interruption leaves none half filled
-                snapshot.fill(columns)
-                self._columns = columns
-                self._version = snapshot.version()
-                yield graph, snapshot
+            try:
+                with self._brought_up_to_date() as (graph, snapshot):
+                    yield graph, snapshot
+            except ChangedWhileReadError:  # what the graph took from the catalog may be of two states
+                self._forget()
+                raise
+            finally:
+                if self._closed:
+                    self._forget()
+
+    def close(self) -> None:
+        """Gives up the graph's memory now, or as soon as whoever uses the graph is done."""
+        self._closed = True
+        if self._lock.acquire(blocking=False):
+            self._forget()
+            self._lock.release()
 
     def save(self) -> None:
         """Brings the graph's file in line with the catalog; the caller must be the sole writer.
@@ -78,6 +77,30 @@ class GraphCache:
             except OSError as error:
                 raise ArtifactError(self._path, f"cannot be written: {error.strerror}") from error
             self._saved = self._state
+
+    @contextlib.contextmanager
+    def _brought_up_to_date(self) -> Iterator[tuple[Graph, Snapshot]]:
+        if self._graph is not None:
+            with self._catalog.watch() as snapshot:
+                if snapshot.version() == self._version:
+                    snapshot.columns = self._columns
+                    yield self._graph, snapshot
+                    return
+        if self._graph is not None and not self._can_be_caught_up():
+            self._graph = None
+        if self._graph is None:
+            self._load()
+        with self._catalog.watch() as snapshot:  # opened after loading, so it is never older than the graph
+            graph = self._caught_up(snapshot)
+            graph.ef_search = snapshot.ef_search()
+            columns, self._columns = self._columns, Columns()  # an interruption leaves none half filled
+            snapshot.fill(columns)
+            self._columns = columns
+            self._version = snapshot.version()
+            yield graph, snapshot
+
+    def _forget(self) -> None:
+        self._graph, self._columns = None, Columns()
 
     def _write(self, graph: Graph) -> None:
         # The new file is recorded before it takes its place, and the old one is forgotten afterwards. So the catalog
@@ -98,8 +121,10 @@ class GraphCache:
         """Loads the graph from its file; leaves None where there is no genuine file."""
         while True:  # until no writer replaces the file between the check of its digest and the reading
             found = self._identity()
-            self._graph = self._load_genuine()
+            self._graph, problem = self._load_genuine()
             if found == self._identity():
+                if problem:
+                    _log.warning("%s; the graph is built anew", problem)
                 return
 
     def _identity(self) -> tuple[int, int, int] | None:
@@ -109,26 +134,25 @@ class GraphCache:
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
 
-    def _load_genuine(self) -> Graph | None:
+    def _load_genuine(self) -> tuple[Graph | None, str | None]:
+        """The graph of the file, or why it is not to be used; neither where there is no file."""
         try:
             with open(self._path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
-            return None
+            return None, None
         except OSError as error:
             raise ArtifactError(self._path, f"cannot be read: {error.strerror}") from error
         with self._catalog.read() as snapshot:
             row = snapshot.find_graph(digest)
         if row is None:
-            _log.warning("%s is not the file that the catalog recorded; the graph is built anew", self._path)
-            return None
+            return None, f"{self._path} is not the file that the catalog recorded"
         try:
             graph = self._backend.load(self._path, self._catalog.dim, self._catalog.config, row.dead)
         except ArtifactError as error:
-            _log.warning("%s; the graph is built anew", error)
-            return None
+            return None, str(error)
         self._state = self._saved = row.state
-        return graph
+        return graph, None
 
     def _caught_up(self, snapshot: Snapshot) -> Graph:
         """Removes and adds what the graph lacks, or builds it anew if too much of it would be dead."""

@@ -48,6 +48,11 @@ class Hit(_Hit):
     probability: float | None = None
     box: Box | None = None
 
+    def __repr__(self) -> str:
+        """The hit in one line, with its verdict where it is verified."""
+        verified = "" if self.verdict is None else f", verdict={self.verdict!r}, inliers={self.inliers}, box={self.box}"
+        return f"Hit(path={self.path!r}, score={self.score:.4f}, id={self.id}{verified})"
+
     @classmethod
     def of(cls, path: str, id: int, candidate: Candidate, query_view: str | None = None) -> Hit:
         """The hit of a file that shows a candidate."""

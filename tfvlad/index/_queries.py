@@ -7,7 +7,6 @@ import functools
 import hashlib
 import itertools
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.config import QUERY_CELLS, QUERY_SCALE
 from tfvlad.errors import ConfigError, ImageError
-from tfvlad.images.listing import LARGEST_FILE
+from tfvlad.images.files import read_regular
+from tfvlad.images.sources import source_name
 from tfvlad.images.views import WHOLE, View
 from tfvlad.index._compact import compact
 from tfvlad.index.catalog import Catalog
@@ -26,7 +26,7 @@ from tfvlad.matching.local_features import LocalFeatures
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder, ViewsDescription
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the upright picture
@@ -151,7 +151,6 @@ def _turned(source: Source, encoder: AnyEncoder, scale: float, turns: Sequence[f
 def _cut(source: Source, box: Box, max_pixels: int) -> NDArray[np.uint8]:
     """The pixels of a box in a picture."""
     from tfvlad.images.crops import crop, read_upright  # imports TensorFlow
-    from tfvlad.images.loading import source_name
 
     x, y, width, height = box
     pixels = read_upright(source, max_pixels)
@@ -172,19 +171,13 @@ def _directions(rows: ArrayLike, source: Source, dim: int) -> NDArray[np.float32
     """
     descriptors = np.asarray(rows)
     if not (np.isfinite(descriptors).all() and descriptors.any(axis=1).all()):
-        from tfvlad.images.loading import source_name  # imports TensorFlow
-
         raise ImageError(source_name(source), "its descriptor is all zeros or not finite")
     return unit_rows(descriptors, dim)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes | None:
-    """A file's bytes, without TensorFlow; None where it cannot be an indexed image."""
+    """A file's bytes; None where it cannot be an indexed image."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-            return None
-        with open(path, "rb") as file:
-            return file.read(LARGEST_FILE)
+        return read_regular(path)[0]
     except (OSError, ValueError):
         return None

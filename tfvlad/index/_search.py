@@ -21,13 +21,13 @@ from tfvlad.images.views import WHOLE
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._hits import Files, Hit, in_order
 from tfvlad.index._synced_folders import Folders
-from tfvlad.index.catalog import Block, Catalog, Snapshot
+from tfvlad.index.catalog import Block, Catalog, ChangedWhileReadError, Snapshot
 from tfvlad.index.ranking import Ranking, best_images, search_exactly, search_through_graph, unit_rows
 from tfvlad.index.reciprocal import reordered, shortlist_for
 from tfvlad.index.reranking import Candidate, Query, Reranker
 
 if TYPE_CHECKING:
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
 
 # With fewer descriptors, or where more than a tenth of them is asked for, the exact search is as fast as the graph.
 _FEW = 1000
@@ -72,7 +72,7 @@ class Searcher:
           n lists of hits, best first; hits that are equally good are in the order of the ids.
 
         Raises:
-          ConfigError: `vectors` has another shape, a value that is not finite, or a row of zeros; or k is negative.
+          ConfigError: `vectors` has another shape, a value that is not finite, or a row of zeros; or k is less than 1.
         """
         rows = unit_rows(vectors, self._catalog.dim)
         images = [None] * len(rows) if sources is None else sources
@@ -105,25 +105,32 @@ class Searcher:
           A list of hits for each query, best first; hits that are equally good are in the order of the ids.
 
         Raises:
-          ConfigError: k is negative.
+          ConfigError: k is less than 1.
         """
         k = operator.index(k)
-        if k < 0:
-            raise ConfigError(f"k must be 0 or more, got {k}")
-        if k == 0 or not queries:
-            return [[] for _ in queries]
+        if k < 1:
+            raise ConfigError(f"k must be 1 or more, got {k}")
+        if not queries:
+            return []
         depth = max(k, expand, reranker.depth if reranker else 0, shortlist_for(reciprocal) if reciprocal else 0)
 
-        def find(queries: Sequence[Query]) -> tuple[list[list[Candidate]], Files]:
+        def rank(queries: Sequence[Query]) -> tuple[list[list[Candidate]], Files]:
             found, files = self._candidates(queries, depth, exact, correct)
             if reciprocal:
                 found = [self._by_neighbours(candidates, reciprocal, exact) for candidates in found]
             return self._reranked(queries, found, reranker) if reranker else found, files
 
-        found, files = find(queries)
-        if expand:
-            queries = self._expanded(queries, found, expand)
-            found, files = find(queries)
+        def search() -> tuple[Sequence[Query], list[list[Candidate]], Files]:
+            found, files = rank(queries)
+            if not expand:
+                return queries, found, files
+            expanded = self._expanded(queries, found, expand)
+            return expanded, *rank(expanded)
+
+        try:
+            queries, found, files = search()
+        except ChangedWhileReadError:  # a writer has come; from now on there is its log to read
+            queries, found, files = search()
         names = [[view.name for view in query.views] for query in queries]
         return [in_order(files, one, views, k) for one, views in zip(found, names, strict=True)]
 

@@ -7,6 +7,7 @@ batch by batch, so that an interrupted synchronisation goes on where it stopped.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.encoding.views import Description, ViewsDescription
-from tfvlad.errors import ConfigError, Failure, ImageError
+from tfvlad.errors import ConfigError, Failure, ImageError, PassingImageError
 from tfvlad.images.listing import list_images
 from tfvlad.images.views import WHOLE, View, parse_views
 from tfvlad.index._compact import UPRIGHT, compact
@@ -32,7 +33,7 @@ from tfvlad.matching.local_features import MOST_CELLS
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
 
 GetEncoder: TypeAlias = Callable[[], "AnyEncoder"]  # loads the encoder when it is first called
 # A (dim,) descriptor, perhaps with local features, or several, or why there is none.
@@ -54,6 +55,8 @@ class SyncReport:
       unchanged: files that were in the index already.
       failed: files that could not be indexed, in this run or an earlier one, sorted by path.
       completed: those of the unchanged files that got views or local features that they lacked.
+      moved: files that are in another place of their folder than before; they count as neither added nor removed.
+      passed_over: files that are not taken for images, by suffix.
     """
 
     added: int
@@ -62,6 +65,8 @@ class SyncReport:
     unchanged: int
     failed: list[Failure]
     completed: int = 0
+    moved: int = 0
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def synchronise(
@@ -72,6 +77,7 @@ def synchronise(
     retry_failed: bool = False,
     views: str | None = None,
     local_features: int | None = None,
+    check_content: bool = False,
 ) -> SyncReport:
     """Brings the catalog in line with each folder; the images of other folders stay as they are.
 
@@ -83,6 +89,7 @@ def synchronise(
       retry_failed: whether files that failed before are tried again although they have not changed.
       views: which views each image is to have, see `tfvlad.images.views.parse_views`; None leaves it as it is stored.
       local_features: cells whose local features are to be kept of each image, at most; likewise.
+      check_content: whether every file is read, however unchanged it looks.
 
     Raises:
       ConfigError: a setting cannot work; or a folder is missing, overlaps another root, or holds no image while the
@@ -97,10 +104,14 @@ def synchronise(
         )
     )
     plan = _plan(catalog, folders, allow_empty)
-    if kept != before:
-        with catalog.write() as change:
+    with catalog.write() as change:
+        change.upgrade()
+        if kept != before:
             change.put_kept(kept)
-    reports = [_RootSync(catalog, root, encoder, allow_empty, retry_failed, kept).run(files) for root, files in plan]
+    reports = [
+        _RootSync(catalog, root, encoder, allow_empty, retry_failed, kept, check_content).run(files)
+        for root, files in plan
+    ]
     return SyncReport(
         added=sum(report.added for report in reports),
         updated=sum(report.updated for report in reports),
@@ -108,6 +119,8 @@ def synchronise(
         unchanged=sum(report.unchanged for report in reports),
         failed=sorted(itertools.chain.from_iterable(report.failed for report in reports)),
         completed=sum(report.completed for report in reports),
+        moved=sum(report.moved for report in reports),
+        passed_over=dict(sum((collections.Counter(report.passed_over) for report in reports), collections.Counter())),
     )
 
 
@@ -162,6 +175,7 @@ class _Work:
       local: the image's local features; None where they are in the catalog already, or not kept.
       cells: local features of the whole picture that are to be kept, at most; 0 where none are.
       reason: why the file cannot be indexed; None if it can.
+      passing: whether that may be otherwise another time, so that the catalog does not keep it.
       twin: an earlier file with the same bytes that is not committed yet; this file takes over what becomes of it.
     """
 
@@ -176,13 +190,14 @@ class _Work:
     local: bytes | None = None
     cells: int = 0
     reason: str | None = None
+    passing: bool = False
     twin: _Work | None = None
 
     def take(self, result: Result) -> None:
         """Takes the encoder's result for the missing views."""
         missing, self.missing = self.missing, ()
         if isinstance(result, ImageError):
-            self.reason = result.reason
+            self.reason, self.passing = result.reason, isinstance(result, PassingImageError)
             return
         descriptors, local = _unpacked(result)
         if not np.isfinite(descriptors).all():
@@ -216,6 +231,7 @@ class _RootSync:
         allow_empty: bool,
         retry_failed: bool,
         kept: Kept,
+        check_content: bool,
     ) -> None:
         self._catalog = catalog
         self._root = root
@@ -223,8 +239,10 @@ class _RootSync:
         self._views = parse_views(kept.views)
         self._cells = kept.local_features
         names = [view.name for view in self._views]
-        self._scan = Scan(catalog, root, retry_failed, names, local_features=self._cells > 0)
+        self._scan = Scan(catalog, root, retry_failed, names, self._cells > 0, check_content)
         self._allow_empty = allow_empty
+        with catalog.read() as snapshot:
+            self._last_file = snapshot.last_file()
         self._scanned = False
         self._queue: deque[_Work] = deque()  # from the scan to the batch, in order
         self._in_flight: dict[bytes, _Work] = {}  # by SHA-256: given to the encoder, and not committed yet
@@ -247,15 +265,18 @@ class _RootSync:
         if gone.size and not self._allow_empty and not self._scan.is_anything_left():
             raise _emptied(self._root.path, gone.size)  # as when a disk was unplugged meanwhile
         with self._catalog.write() as change:
+            moved = change.count_shown_anew(gone, self._last_file)
             change.remove_files(gone)
             change.remove_failures(failures)
         return SyncReport(
-            added=self._added,
+            added=self._added - moved,
             updated=self._updated,
-            removed=len(gone),
+            removed=len(gone) - moved,
             unchanged=self._scan.unchanged + self._touched + self._completed,
             failed=self._scan.failures + self._failed,
             completed=self._completed,
+            moved=moved,
+            passed_over=dict(self._scan.passed_over),
         )
 
     def _sources(self, changed: Iterator[ChangedFile]) -> Iterator[Source]:
@@ -321,7 +342,8 @@ class _RootSync:
         if work.missing:
             raise RuntimeError("the encoder gave fewer descriptors than it took images")
         if work.twin is not None:
-            work.views, work.local, work.reason = work.twin.views, work.twin.local, work.twin.reason
+            work.views, work.local = work.twin.views, work.twin.local
+            work.reason, work.passing = work.twin.reason, work.twin.passing
         self._batch.append(work)
         if len(self._batch) >= _BATCH or time.monotonic() - self._committed >= _BATCH_SECONDS:
             self._commit()
@@ -343,7 +365,8 @@ class _RootSync:
         if work.touched and work.file is not None:
             change.touch_file(work.file, work.stamp)
         elif work.reason is not None:
-            change.put_failure(self._root.id, work.path, work.stamp, work.reason)
+            if not work.passing:
+                change.put_failure(self._root.id, work.path, work.stamp, work.reason)
         else:
             change.put_file(self._root.id, work.path, work.stamp, work.sha256, work.views, work.local)
 
@@ -362,4 +385,5 @@ class _RootSync:
 
 def _emptied(folder: str, images: int) -> ConfigError:
     state = "holds no image any more" if os.path.isdir(folder) else "is missing"
-    return ConfigError(f"{folder} {state}, and the index holds {images} of it; allow_empty removes them")
+    ways = "relocate says where it is now, forget or allow_empty remove them"
+    return ConfigError(f"{folder} {state}, and the index holds {images} of its images; {ways}")

@@ -60,6 +60,25 @@ def find_root(folder: str, roots: Iterable[Root], index_folder: str) -> Root | N
     return None
 
 
+def known_root(folder: str, roots: Iterable[Root], index_folder: str) -> Root:
+    """Finds the root that a folder is, or was: it may be gone.
+
+    Raises:
+      ConfigError: the index does not hold this folder; says which it holds.
+    """
+    roots = list(roots)
+    wanted = os.path.abspath(folder)
+    for root in roots:
+        if wanted in (root.path, os.path.abspath(root.locate(index_folder))):
+            return root
+    real = os.path.realpath(folder)
+    for root in roots:
+        if real == os.path.realpath(root.locate(index_folder)):
+            return root
+    held = ", ".join(root.path for root in roots) or "none"
+    raise ConfigError(f"{folder} is not a folder of the index; there are {held}")
+
+
 class Folders:
     """Turns the catalog's paths, which are relative to a root, into full paths of where the files are now.
 
@@ -97,6 +116,25 @@ class IndexedFolder:
     path: str
     files: int
     failed: list[Failure]
+
+
+class IndexedFile(NamedTuple):
+    """Where an indexed file is.
+
+    Attributes:
+      folder: the path of the synchronised folder, as that is located now.
+      path: the file's path in it.
+      image: the id of the image that it shows; files of equal bytes show the same one.
+    """
+
+    folder: str
+    path: str
+    image: int
+
+    @property
+    def full_path(self) -> str:
+        """The file's full path."""
+        return os.path.join(self.folder, self.path)
 
 
 def _inside(inner: str, outer: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import operator
 import os
 import threading
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfvlad.config import LOCAL_FEATURES, QUERY_VIEWS, VERIFIED, IndexConfig
-from tfvlad.errors import ConfigError, Failure, ImageError, MismatchError
+from tfvlad.errors import ArtifactError, ConfigError, Failure, ImageError, MismatchError
+from tfvlad.images.files import read_file
+from tfvlad.images.sources import as_sources
 from tfvlad.images.views import WHOLE, View, parse_views
 from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._graph_cache import GraphCache
@@ -23,7 +26,7 @@ from tfvlad.index._hits import Hit
 from tfvlad.index._queries import QueryReader
 from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
-from tfvlad.index._synced_folders import Folders, IndexedFolder
+from tfvlad.index._synced_folders import Folders, IndexedFile, IndexedFolder, find_root, known_root, place
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.graph import HnswGraph
 from tfvlad.index.hubness import measure_hubness
@@ -33,8 +36,9 @@ from tfvlad.storage.atomic import atomic_folder, settle
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import ImageLike, Source
     from tfvlad.index._explaining import HitExplanation
+    from tfvlad.index.duplicates import Duplicates
     from tfvlad.index.verification import Method, Verification
     from tfvlad.matching.verdict import Calibration
 
@@ -150,6 +154,11 @@ class Index:
             return self._encoder
 
     @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder that made every descriptor of the index."""
+        return self._catalog.fingerprint
+
+    @property
     def local_features(self) -> int:
         """How many cells' local features are kept of each image, at most; 0 where none are."""
         with self._catalog.read() as snapshot:
@@ -157,13 +166,14 @@ class Index:
 
     def sync(
         self,
-        folders: Path | Iterable[Path],
+        folders: Path | Iterable[Path] | None = None,
         encoder: AnyEncoder | None = None,
         *,
         allow_empty: bool = False,
         retry_failed: bool = False,
         views: str | None = None,
         local_features: int | None = None,
+        check_content: bool = False,
     ) -> SyncReport:
         """Brings the index in line with folders: adds what is new, updates what changed, removes what is gone.
 
@@ -171,7 +181,7 @@ class Index:
         most the last few images are encoded again.
 
         Args:
-          folders: one folder or several.
+          folders: one folder or several; None is every folder that the index holds.
           encoder: the index's encoder, if it is loaded already.
           allow_empty: whether to remove the images of a folder that is missing or holds no image any more; otherwise
             such a folder is refused.
@@ -179,6 +189,9 @@ class Index:
           views: changes which views each image has, see `create`; None leaves it as it is. What is missing is encoded,
             nothing else; images of other folders get it when those are synchronised. What is left out is removed.
           local_features: changes how many cells are kept of each image that has none yet; 0 removes those of all.
+          check_content: whether to read every file. Otherwise a file is read if its size, its modification time, its
+            inode or the time of its last change (ctime) is another than when it was indexed; the last two where the
+            system has them, which is not so on Windows.
 
         Raises:
           ConfigError: a folder is missing or empty, or overlaps one that the index holds.
@@ -187,7 +200,9 @@ class Index:
         """
         if encoder is not None:
             self._check(encoder)
-        if isinstance(folders, str | os.PathLike):
+        if folders is None:
+            folders = [folder.path for folder in self.folders()]
+        elif isinstance(folders, str | os.PathLike):
             folders = [folders]
         with self._catalog.sole_writer():
             settle(self._path)
@@ -199,6 +214,7 @@ class Index:
                 retry_failed,
                 views,
                 local_features,
+                check_content,
             )
             self._graphs.save()
             with self._catalog.read() as snapshot:
@@ -211,9 +227,56 @@ class Index:
                 change.give_back_space()
         return report
 
+    def forget(self, folder: Path) -> int:
+        """Removes a folder that was synchronised, and all its images, from the index; the files are not touched.
+
+        Args:
+          folder: as it was synchronised; it may be gone.
+
+        Returns:
+          How many files left the index.
+
+        Raises:
+          ConfigError: the index does not hold this folder.
+          ArtifactError: something else is writing to the index, or it is damaged.
+        """
+        with self._catalog.sole_writer():
+            with self._catalog.write() as change:
+                root = known_root(os.fspath(folder), change.roots(), self._path)
+                removed = change.count_files(root.id)
+                change.remove_root(root.id)
+            self._graphs.save()
+            with self._catalog.write() as change:
+                change.give_back_space()
+        return removed
+
+    def relocate(self, old: Path, new: Path) -> None:
+        """Tells the index that a folder has been moved or renamed, so that nothing is encoded anew.
+
+        Its files keep their ids. `sync` then finds what has changed in it.
+
+        Args:
+          old: where the folder was when it was synchronised.
+          new: where it is now.
+
+        Raises:
+          ConfigError: the index does not hold `old`, `new` is not a folder, or overlaps another one of the index.
+          ArtifactError: something else is writing to the index, or it is damaged.
+        """
+        path, relative = place(os.fspath(new), self._path)
+        if not os.path.isdir(path):
+            raise ConfigError(f"{os.fspath(new)} is not a folder")
+        with self._catalog.sole_writer(), self._catalog.write() as change:
+            roots = change.roots()
+            root = known_root(os.fspath(old), roots, self._path)
+            others = [other for other in roots if other.id != root.id]
+            if find_root(path, others, self._path) is not None:
+                raise ConfigError(f"{os.fspath(new)} is another folder of the index; forget one of the two")
+            change.put_root(root._replace(path=path, relative=relative))
+
     def search(
         self,
-        queries: Source | Sequence[Source],
+        queries: ImageLike | Iterable[ImageLike],
         k: int = 10,
         exact: bool = False,
         *,
@@ -236,7 +299,8 @@ class Index:
         encoded: its descriptor and local features are taken from the index, unless `box` or `query_views` ask for more.
 
         Args:
-          queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, or a sequence of these.
+          queries: a path, the bytes of an image file, a uint8 (height, width, 3) array, a PIL image, or several of
+            these.
           k: the number of files to find. Copies of one image count one by one; fewer files are found if the index holds
             fewer.
           exact: whether to compare with every descriptor instead of searching through the graph.
@@ -262,10 +326,7 @@ class Index:
           ImageError: a query cannot be read, or the box is not inside of it.
           ConfigError: a setting cannot work.
         """
-        is_one = isinstance(queries, str | bytes | os.PathLike) or (
-            isinstance(queries, np.ndarray) and queries.ndim <= 3
-        )
-        sources: Sequence[Source] = [queries] if is_one else queries  # type: ignore[list-item, assignment]
+        sources = as_sources(queries)
         plan = self._plan(verify, query_views, verifier, expand, reciprocal)
         indexed = box is None and (query_views is None or plan.views == (WHOLE,))
         features = plan.reranker is not None and plan.method.needs_features
@@ -388,6 +449,31 @@ class Index:
                     raise ConfigError(f"{self._path} keeps no local features to be calibrated on")
             return measure_calibration(self._catalog, self._path, method)
 
+    def duplicates(self) -> Duplicates:
+        """Finds the groups of files that show the same picture; nothing is deleted, and no encoder is needed.
+
+        Files of equal bytes are found, and copies: recompressed, made smaller, cropped, turned a little, in grey,
+        brighter, with a watermark or a border. Two photographs of one thing are no copies, and neither is a mirrored
+        one. Copies turned by 90, 180 or 270 degrees are found where the index has views ``rotations:4``.
+
+        Each image is compared with those whose descriptors are nearest, so that the work is linear in the number of
+        images: by the local features that the index keeps, and then by the pixels of the two files.
+
+        Example:
+          >>> for group in index.duplicates().groups:
+          ...     print(group[0].path, [(copy.path, copy.kind, copy.how) for copy in group[1:]])
+
+        Returns:
+          The groups; every file of one is verified against its first. The same index and files give the same result.
+
+        Raises:
+          ArtifactError: the catalog is damaged.
+        """
+        from tfvlad.index._duplicate_search import NEIGHBOURS, find_duplicates  # imports Numba
+
+        exact_up_to = enough_for_graph(NEIGHBOURS + 1)
+        return find_duplicates(self._catalog, self._graphs, self._path, exact_up_to, self._max_pixels)
+
     def search_descriptors(self, vectors: ArrayLike, k: int = 10, exact: bool = False) -> list[list[Hit]]:
         """Finds the images that are most like each descriptor; needs no encoder.
 
@@ -465,14 +551,55 @@ class Index:
             if len(page) < _PAGE:
                 return
 
+    def locate(self, files: Iterable[int]) -> dict[int, IndexedFile]:
+        """Where indexed files are, by id; ids that the index does not hold are left out."""
+        ids = np.array([file for file in files if 0 < file < 2**63], np.int64)
+        with self._catalog.read() as snapshot:
+            paths, located = self._folders(snapshot).paths, list(snapshot.locate_files(ids))
+            images = {file: snapshot.image_of_file(file) for file, _, _ in located}
+        return {
+            file: IndexedFile(paths[root], path, image)
+            for file, root, path in located
+            if (image := images[file]) is not None and root in paths
+        }
+
+    def content(self, file: int) -> bytes:
+        """The bytes of an indexed file, which are those that were indexed.
+
+        Args:
+          file: its id.
+
+        Raises:
+          ConfigError: the index holds no such file.
+          ImageError: it cannot be read, or has changed since it was indexed.
+        """
+        located = self.locate([file]).get(file)
+        if located is None:
+            raise ConfigError(f"the index holds no file with the id {file}")
+        data = read_file(located.full_path)
+        with self._catalog.read() as snapshot:
+            image = snapshot.image_of_content(hashlib.sha256(data).digest())
+        if image != located.image:
+            raise ImageError(located.full_path, "has changed since it was indexed")
+        return data
+
     def __len__(self) -> int:
         """The number of indexed files."""
         with self._catalog.read() as snapshot:
             return snapshot.count_files()
 
     def close(self) -> None:
-        """Closes the catalog's file; the index cannot be used afterwards."""
+        """Closes the catalog's file and gives up the graph's memory; the index cannot be used afterwards."""
         self._catalog.close()
+        self._graphs.close()
+
+    def __repr__(self) -> str:
+        """The index in one line, with the number of its files."""
+        made_with = f"encoder {self._catalog.fingerprint[:12]}, {self._catalog.dim} dimensions"
+        try:
+            return f"<Index {self._path!r}: {len(self)} images, {made_with}>"
+        except (ValueError, ArtifactError):
+            return f"<Index {self._path!r}: closed or unreadable, {made_with}>"
 
     def __enter__(self) -> Index:
         return self

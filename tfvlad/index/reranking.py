@@ -19,7 +19,7 @@ from tfvlad.index.catalog import Snapshot
 from tfvlad.matching.local_features import LocalFeatures
 
 if TYPE_CHECKING:
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
     from tfvlad.matching.verdict import Verdict
 
 

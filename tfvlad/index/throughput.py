@@ -18,7 +18,7 @@ from tfvlad.matching.verification import Candidate, CellVerifier, Query
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder
-    from tfvlad.images.loading import Source
+    from tfvlad.images.sources import Source
 
 _IMAGES = 16  # whose local features are candidates, in turn
 _REPEATED = 5

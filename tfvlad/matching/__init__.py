@@ -7,6 +7,7 @@ leave, ready to be stored. The local features of a query and of its candidates (
 - `projection` makes 8-bit descriptors of local features; `cells` says where a map's cells are, and which are kept.
 - `local_features` is what is kept of a view, and the bytes in which it is stored.
 - `verification` is what verifiers have in common, and the verifier by cells; `sift` is the one by OpenCV.
+- `registration` lays the pixels of two pictures on each other: is the one a copy of the other?
 - `verdict` knows how many cells agree by chance, measured on an index's own images.
 - `explanation` is what a match looks like, as data; `drawing` draws it; `shares` are the cells that carry a cosine.
 

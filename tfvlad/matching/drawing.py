@@ -7,6 +7,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from tfvlad.matching.explanation import Explanation
 
@@ -58,7 +59,9 @@ def draw_matches(query_pixels: Pixels, found_pixels: Pixels, explanation: Explan
         for x, y in ((x1, y1), (right + x2, y2)):
             lines.ellipse((x - 2, y - 2, x + 2, y + 2), (*colour, 255))
     file = io.BytesIO()
-    canvas.save(file, "PNG")
+    written_by = PngInfo()
+    written_by.add_text("Software", "tfvlad")  # so that a command may replace it later
+    canvas.save(file, "PNG", pnginfo=written_by)
     return file.getvalue()
 
 

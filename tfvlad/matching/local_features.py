@@ -19,6 +19,7 @@ SCALE = 127  # a component of a unit vector, times this and rounded, is a compon
 MOST_CELLS = 2**14
 MOST_DIMENSIONS = 512
 MOST_PIXELS = 2**27  # of a side
+SMALLEST_CELL = 2**-20  # as a fraction of a side; positions in units of smaller ones would overflow
 
 _STEPS = 2**16 - 1  # in which a side of the image is counted
 _MAGIC = b"tfvL"
@@ -59,8 +60,8 @@ class LocalFeatures:
             )
         if positions.shape != (cells, 2) or not ((positions >= 0) & (positions <= 1)).all():
             raise ValueError(f"positions must be ({cells}, 2) numbers from 0 to 1, got shape {positions.shape}")
-        if not all(0 < share <= 1 for share in self.cell):
-            raise ValueError(f"cell must be two fractions above 0 and at most 1, got {self.cell}")
+        if not all(SMALLEST_CELL <= share <= 1 for share in self.cell):
+            raise ValueError(f"cell must be two fractions from {SMALLEST_CELL:.1g} to 1, got {self.cell}")
         if not all(1 <= side <= MOST_PIXELS for side in self.size):
             raise ValueError(f"size must be two numbers of pixels from 1 to {MOST_PIXELS}, got {self.size}")
         # All as it will be read back, so that it makes no difference whether features were stored in between.

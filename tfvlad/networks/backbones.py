@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import keras
 
 from tfvlad.config import EncoderConfig, Precision, Preprocessing
 from tfvlad.errors import ConfigError
 from tfvlad.networks.layers import fc_features, find_layer
-from tfvlad.networks.named import NAMED, check_fc, find_preprocessing
+from tfvlad.networks.named import NAMED, check_backbone, check_fc, find_preprocessing
 from tfvlad.networks.weights import build_with_weights, first_line, weights_digest
 
 
@@ -92,10 +91,7 @@ def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Mo
         named = NAMED[backbone]
         top = with_fc and named.fc_size is not None
         return build_with_weights(backbone, getattr(keras.applications, named.application), weights, top)
-    if not backbone.endswith(".keras"):
-        raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
-    if not os.path.isfile(backbone):
-        raise ConfigError(f"backbone {backbone}: no such file")
+    check_backbone(backbone)
     try:
         network = keras.models.load_model(backbone, compile=False)  # Keras' safe mode: no code in the file is run
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from tfvlad.config import EncoderConfig, Preprocessing
 from tfvlad.errors import ConfigError
@@ -49,10 +50,45 @@ _INCEPTION_ALIASES = {
     "inception_5b": "mixed10",
 }
 
+_NEEDS_PREPROCESSING = "preprocessing (caffe, tf, torch or none: how its training scaled the pixels)"
+
 NAMED = {
     "vgg16": NamedNetwork("VGG16", "caffe", "block4_conv2", _VGG16_ALIASES, "fc2", 224),
     "inceptionv3": NamedNetwork("InceptionV3", "tf", "mixed5", _INCEPTION_ALIASES, "avg_pool", None),
 }
+
+
+def check_network(config: EncoderConfig, names_layer: bool = True) -> None:
+    """Refuses a network that is not there or lacks settings, without loading it, which takes seconds.
+
+    Args:
+      config: the settings.
+      names_layer: whether they are to name the layer, too. If only that is missing, loading the network tells which
+        layers there are.
+
+    Raises:
+      ConfigError: says all that is missing.
+    """
+    check_backbone(config.backbone)
+    if config.backbone in NAMED or config.preprocessing is not None:
+        return
+    lacks_layer = names_layer and config.layer is None and config.encoding != "fc"
+    layer = f", and layer (tfvlad layers --backbone {config.backbone} lists them)" if lacks_layer else ""
+    raise ConfigError(f"{config.backbone} needs {_NEEDS_PREPROCESSING}{layer}")
+
+
+def check_backbone(backbone: str) -> None:
+    """Makes sure that a network has a name that is known, or is a file that is there.
+
+    Raises:
+      ConfigError: neither is so.
+    """
+    if backbone in NAMED:
+        return
+    if not backbone.endswith(".keras"):
+        raise ConfigError(f"backbone must be {', '.join(NAMED)} or the path of a .keras file, got {backbone!r}")
+    if not os.path.isfile(backbone):
+        raise ConfigError(f"backbone {backbone}: no such file")
 
 
 def comes_by_name(config: EncoderConfig) -> bool:
@@ -69,10 +105,7 @@ def find_preprocessing(config: EncoderConfig) -> Preprocessing:
     named = NAMED.get(config.backbone)
     preprocessing = config.preprocessing or (named.preprocessing if named else None)
     if preprocessing is None:
-        raise ConfigError(
-            f"preprocessing must be given for {config.backbone}: one of caffe, tf, torch, none; "
-            "it is how the network's training scaled its pixels"
-        )
+        raise ConfigError(f"{config.backbone} needs {_NEEDS_PREPROCESSING}")
     return preprocessing
 
 

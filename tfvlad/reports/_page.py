@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jinja2
-import numpy as np
-from PIL import Image, ImageOps
+import markupsafe
+from PIL import Image
 
+from tfvlad.errors import ImageError
 from tfvlad.images import Box
+from tfvlad.images.files import read_file
+from tfvlad.images.pictures import open_picture
+from tfvlad.printable import printable
 from tfvlad.storage.atomic import atomic_file
 
 THUMBNAILS_KEPT = 1024  # some 10 MB; a file that is shown again while its thumbnail is kept is not read again
@@ -33,7 +37,7 @@ class Thumbnail(NamedTuple):
     height: int
 
 
-def thumbnail(path: str, longest_side: int, box: Box | None = None) -> Thumbnail | None:
+def thumbnail(path: str, longest_side: int, box: Box | None = None) -> Thumbnail:
     """Makes a small copy of an image file, upright as its EXIF orientation says and on white where it is transparent.
 
     The copy holds pixels only: no EXIF data (places, owners), comment or colour profile of the file gets into the page.
@@ -43,20 +47,19 @@ def thumbnail(path: str, longest_side: int, box: Box | None = None) -> Thumbnail
       longest_side: pixels; a smaller image keeps its size.
       box: (x1, y1, x2, y2) in pixels of the upright image; where it is given, only this part is shown.
 
-    Returns:
-      The thumbnail, or None where the file is gone or is not an image that can be read.
+    Raises:
+      ImageError: the file is gone, or is not an image that can be read.
     """
+    upright = open_picture(read_file(path), path, longest_side=longest_side if box is None else None)
+    return as_thumbnail(upright if box is None else _cut(upright, box, path), longest_side)
+
+
+def _thumbnail_or_reason(path: str, longest_side: int, box: Box | None = None) -> Thumbnail | str:
+    """A thumbnail, or why there is none."""
     try:
-        with Image.open(path) as image:
-            if box is None:
-                image.draft(None, (2 * longest_side, 2 * longest_side))  # JPEG: no need to decode every pixel
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("I", "I;16"):  # 16 bits of grey, which convert() would clip instead of scaling
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            upright = (upright if box is None else upright.crop(_rounded(box))).copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on broken files
-        return None
-    return as_thumbnail(upright, longest_side)
+        return thumbnail(path, longest_side, box)
+    except ImageError as error:
+        return error.reason
 
 
 def as_thumbnail(picture: Image.Image, longest_side: int) -> Thumbnail:
@@ -78,8 +81,8 @@ def write_page(
     Args:
       path: the HTML file; it appears, or replaces an earlier one, only when it is complete.
       template: the template's file name.
-      filters: the filters that the template uses beside ``figure`` and ``file_name``; the function `thumbnail` is there
-        too.
+      filters: the filters that the template uses beside ``figure`` and ``file_name``. The function ``thumbnail`` is
+        there, too; in place of a thumbnail that cannot be made it returns the reason.
       content: ``title``, ``notes``, ``metrics`` and whatever else the template shows.
 
     Raises:
@@ -91,18 +94,29 @@ def write_page(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_control_characters,
     )
     environment.filters.update(figure=_figure, file_name=os.path.basename, **filters)
-    environment.globals.update(thumbnail=functools.lru_cache(THUMBNAILS_KEPT)(thumbnail))
+    environment.globals.update(thumbnail=functools.lru_cache(THUMBNAILS_KEPT)(_thumbnail_or_reason))
     page = environment.get_template(template).generate(**content)
     with atomic_file(path) as partial, open(partial, "w", encoding="utf-8", errors="replace") as file:
         file.writelines(page)
+
+
+def _without_control_characters(value: object) -> object:
+    """Makes what a template shows printable, but for the ends of lines."""
+    if not isinstance(value, str) or isinstance(value, markupsafe.Markup) or value.isprintable():
+        return value
+    return "\n".join(printable(line) for line in value.split("\n"))
 
 
 def _figure(value: float | str) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _rounded(box: Box) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = box
-    return round(x1), round(y1), round(x2), round(y2)
+def _cut(picture: Image.Image, box: Box, name: str) -> Image.Image:
+    x1, y1, x2, y2 = (round(side) for side in box)
+    inside = max(x1, 0), max(y1, 0), min(x2, picture.width), min(y2, picture.height)
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        raise ImageError(name, f"the box {x1},{y1} to {x2},{y2} is not inside of it")
+    return picture.crop(inside)

@@ -34,8 +34,12 @@ def write_evaluation_page(path: str | os.PathLike[str], page: EvaluationPage) ->
         metrics={},
         page=page,
         charts=[
-            _chart("Queries answered among the first\N{NO-BREAK SPACE}k", ranks, "recall@k", page.by_rank),
-            _chart("Precision and recall", charts.linear("recall", share), "precision", page.by_recall),
+            _chart(title, x, y, curves)
+            for title, x, y, curves in (
+                ("Queries answered among the first\N{NO-BREAK SPACE}k", ranks, "recall@k", page.by_rank),
+                ("Precision and recall", charts.linear("recall", share), "precision", page.by_recall),
+            )
+            if curves
         ],
         query_side=QUERY_SIDE,
         hit_side=HIT_SIDE,

@@ -29,8 +29,8 @@ def write_results_page(
     Results are read and written one after the other, so that their number is not limited by memory.
 
     The page holds its style and its images, runs no script and loads nothing from the network. In place of an image
-    that cannot be read there is a tile that says so. Bytes of a file name that are not UTF-8 are shown as question
-    marks.
+    that cannot be read there is a tile that says so. Control characters of a file name, and bytes that are not UTF-8,
+    are shown as escapes.
 
     Args:
       path: the HTML file; it appears, or replaces an earlier one, only when it is complete.

@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving that are used here, declared without TensorFlow Serving's package.
+"""The requests of TensorFlow Serving that are made here, declared without TensorFlow Serving's package.
 
 The messages are those of tensorflow_serving/apis (`model.proto`, `predict.proto`, `prediction_log.proto`); the tensors
 in them are kept as their bytes, which protobuf encodes alike.
@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from tensorflow.core.framework import tensor_pb2
 
 _PACKAGE = "tfvlad.serving.client"
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -41,11 +39,9 @@ def _messages() -> dict[str, Any]:
         file, "ModelSpec", name=(1, _Field.TYPE_STRING), version=(2, "Version"), signature_name=(3, _Field.TYPE_STRING)
     )
     request = _declare(file, "PredictRequest", model_spec=(1, "ModelSpec"), inputs=(2, "NamedTensor"))
-    response = _declare(file, "PredictResponse", outputs=(1, "NamedTensor"), model_spec=(2, "ModelSpec"))
     _declare(file, "PredictLog", request=(1, "PredictRequest"))
     _declare(file, "PredictionLog", predict_log=(6, "PredictLog"))
-    for field in (request.field[1], response.field[0]):
-        field.label = _Field.LABEL_REPEATED
+    request.field[1].label = _Field.LABEL_REPEATED
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
@@ -76,18 +72,6 @@ def predict_request(
         dtype = tf.string if array.dtype == object else array.dtype
         request.inputs.add(key=name, value=tf.make_tensor_proto(array, dtype).SerializeToString())
     return bytes(request.SerializeToString())
-
-
-def predict_outputs(response: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Reads the arrays, by name, in a serialised `tensorflow.serving.PredictResponse`.
-
-    Raises:
-      google.protobuf.message.DecodeError: the bytes are not such a message.
-    """
-    outputs = _MESSAGES["PredictResponse"].FromString(response).outputs
-    return {
-        output.key: np.asarray(tf.make_ndarray(tensor_pb2.TensorProto.FromString(output.value))) for output in outputs
-    }
 
 
 def prediction_log(request: bytes) -> bytes:

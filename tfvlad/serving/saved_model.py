@@ -35,7 +35,9 @@ _SIGNATURES = {
 def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | None = None, xla: bool = False) -> str:
     """Writes a version of a SavedModel, whole or not at all. Where it is loaded, it needs nothing but TensorFlow.
 
-    These are its signatures, where a request holds n images of any sizes and formats:
+    These are its signatures, where a request holds n images of any sizes and formats. There may be 1024 of them;
+    where one output of so many would take more than half a GiB there may be fewer, but always 16. A request of more
+    fails, so a server must not batch more together. Files that are no images by their first bytes cost nothing.
 
     - ``serving_default``: image_bytes (n,) string -> descriptor (n, dim) float32, valid (n,) bool. An image that cannot
       be used has a descriptor of zeros and valid=false; its neighbours are not affected.
@@ -78,7 +80,7 @@ def saved_model(encoder: Encoder, path: str | os.PathLike[str], version: int | N
             os.mkdir(extra)
             together = batch_size(encoder.config.image_size)
             _write_warmup(os.path.join(extra, _WARMUP), os.path.basename(model), name, together)
-            _write_description(os.path.join(extra, _DESCRIPTION), encoder, label, name)
+            _write_description(os.path.join(extra, _DESCRIPTION), encoder, label, name, served.most)
     except FileExistsError:
         raise ArtifactError(target, "appeared while it was being written, and is not overwritten") from None
     return target
@@ -125,7 +127,8 @@ def _write_warmup(path: str, model: str, name: str, together: int) -> None:
             writer.write(prediction_log(predict_request(model, signature, {argument: value})))
 
 
-def _write_description(path: str, encoder: Encoder, label: str, name: str) -> None:
+def _write_description(path: str, encoder: Encoder, label: str, name: str, most: dict[str, int]) -> None:
+    told = {**_SIGNATURES, name: "the same as serving_default, under a name that only this encoder has"}
     description = {
         "fingerprint": encoder.fingerprint,
         "dim": encoder.dim,
@@ -133,7 +136,8 @@ def _write_description(path: str, encoder: Encoder, label: str, name: str) -> No
         "image_size": encoder.config.image_size,
         "resize": encoder.config.resize,
         "precision": encoder.config.precision,
-        "signatures": {**_SIGNATURES, name: "the same as serving_default, under a name that only this encoder has"},
+        "signatures": {signature: f"{text}; n is {most[signature]} at most" for signature, text in told.items()},
+        "most": dict(most),
         "versions": {"tfvlad": __version__, "tensorflow": tf.__version__},
     }
     with open(path, "w", encoding="utf-8") as file:

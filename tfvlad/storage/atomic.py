@@ -97,11 +97,11 @@ def write_json(path: str, value: Any) -> None:
 
 
 def read_json(path: str) -> Any:
-    """Reads a JSON file; gives None where there is no file, or one that is not JSON."""
+    """Reads a JSON file; gives None where there is no file, or one that is not JSON, or lists in lists without end."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

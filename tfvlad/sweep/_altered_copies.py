@@ -13,11 +13,11 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
 from tfvlad.images.crops import read_upright
+from tfvlad.progress import Progress
 from tfvlad.storage.atomic import atomic_file
 from tfvlad.sweep._keys import digest, file_stamp
 
@@ -54,7 +54,7 @@ def self_retrieval(
     copies: dict[int, str] = {}
     first_error: ImageError | None = None
     order = np.random.default_rng(seed).permutation(len(database))
-    with tqdm(None, "Altered copies", min(count, len(database)), disable=None, delay=2, unit=" images") as bar:
+    with Progress(None, "Altered copies", min(count, len(database))) as bar:
         for position in order.tolist():
             if len(copies) == count:
                 break

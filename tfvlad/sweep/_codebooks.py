@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,11 +71,16 @@ class Codebooks:
           ConfigError: no image can be used.
         """
         done = read_json(self._scratch.path(_DONE))
-        if done is None:
+        if not self._is_done(done):
             done = self._fit_all(extractor(), shapes, image_done, codebook_done)
             write_json(self._scratch.path(_DONE), done)
         self._scratch.remove(_SAMPLES)
         return {self._scratch.kinds[int(number)]: why for number, why in done.items()}
+
+    def _is_done(self, done: Any) -> bool:
+        """Whether a stored account of VLADs that are not possible is one, and every other VLAD has its codebook."""
+        numbers = {str(number) for number in range(len(self._scratch.kinds))}
+        return isinstance(done, dict) and set(done) <= numbers and all(isinstance(why, str) for why in done.values())
 
     def _fit_all(
         self,
@@ -120,10 +126,8 @@ class Codebooks:
         images = [self._task.fit_on[position] for position in self._task.sampled]
         run_pass(extractor, images, self.progress, counts, store, config.max_pixels, image_done)
         if len(self.progress.failures) == len(images):
-            raise ConfigError(
-                f"none of the {len(images)} images can be used; the first is {images[0].path}: "
-                f"{self.progress.failures[0]}"
-            )
+            path, reason = min((images[number].path, reason) for number, reason in self.progress.failures.items())
+            raise ConfigError(f"none of the {len(images)} images can be used; the first is {path}: {reason}")
 
     def _drawn_features(self, sample: Floats, counts: Floats) -> Floats:
         """One layer's features, (S, C), in the images' order; not copied where every image gave all that it could."""

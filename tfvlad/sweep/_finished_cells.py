@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from tfvlad.errors import ArtifactError
 from tfvlad.evaluation.datasets import Query
-from tfvlad.storage.atomic import or_null, read_json, write_json
+from tfvlad.storage.atomic import read_json, write_json
 from tfvlad.sweep._keys import Keys
 from tfvlad.sweep._plan import SizePlan, SweepTask
-from tfvlad.sweep.grid import DescriptorKind, SearchSetting, Setting
+from tfvlad.sweep._stored_cells import Shape, read_cell, store_cell
+from tfvlad.sweep.grid import DescriptorKind, Setting
 from tfvlad.sweep.output_folder import CELLS
-from tfvlad.sweep.study import SHOWN, Cell, Quality, SearchCell
+from tfvlad.sweep.study import SHOWN, Cell
 
 Failures = dict[Query, str]  # image, or part of one -> why it cannot be used
 
@@ -35,6 +34,7 @@ class FinishedCells:
         self._task = task
         self._plan = plan
         self._keys = Keys(task, plan)
+        self._shape = Shape.of(task.dataset)
         self._folder = os.path.join(task.folder, CELLS)
         self.size_key = self._keys.size
         self.missing = {kind: dims for kind in plan.kinds if (dims := self._missing(kind))}
@@ -55,7 +55,7 @@ class FinishedCells:
 
     def put(self, kind: DescriptorKind, dim: int, cell: Cell) -> None:
         """Stores a finished cell, whole or not at all."""
-        write_json(self._path(self._keys.cell(kind, dim)), cell_to_json(cell))
+        store_cell(self._path(self._keys.cell(kind, dim)), cell)
 
     def impossible(self, kind: DescriptorKind, dim: int, why: str) -> Cell:
         """Makes the cell of a setting that is not possible."""
@@ -67,9 +67,19 @@ class FinishedCells:
         return self._keys.cell(DescriptorKind(setting.layer, setting.encoding, setting.clusters), setting.dim)
 
     def failures(self) -> Failures:
-        """The images that could not be used at this size, in this sweep or in an earlier one with the same images."""
-        stored = read_json(self._failures_path()) or []
-        return {Query(path, box and tuple(box)): why for path, box, why in stored}
+        """The images that could not be used at this size, in this sweep or in an earlier one with the same images.
+
+        Raises:
+          ArtifactError: the file that tells them is damaged. The cells that leave them out would be believed otherwise.
+        """
+        path = self._failures_path()
+        stored = read_json(path)
+        try:
+            if stored is None and not os.path.exists(path):
+                return {}
+            return {Query(str(image), box and tuple(map(float, box))): str(why) for image, box, why in stored}
+        except (TypeError, ValueError):
+            raise ArtifactError(path, f"is damaged; delete {self._folder} to start again") from None
 
     def add_failures(self, failures: Failures) -> None:
         """Stores failures, for later sweeps that find all cells finished and so do not read the images again."""
@@ -81,79 +91,11 @@ class FinishedCells:
         return [dim for dim in dims if self._get(kind, dim) is None]
 
     def _get(self, kind: DescriptorKind, dim: int) -> Cell | None:
-        stored = read_json(self._path(self._keys.cell(kind, dim)))
-        return None if stored is None else cell_from_json(stored)
+        setting = kind.setting(self._plan.image_size, dim)
+        return read_cell(self._path(self._keys.cell(kind, dim)), setting, self._shape)
 
     def _failures_path(self) -> str:
         return self._path(f"failed-{self.size_key}")
 
     def _path(self, key: str) -> str:
         return os.path.join(self._folder, f"{key}.json")
-
-
-def cell_to_json(cell: Cell) -> dict[str, Any]:
-    """A cell as values that JSON knows: NaN becomes null."""
-    return {
-        **vars(cell),
-        "setting": vars(cell.setting),
-        "top": cell.top.tolist(),
-        "qualities": _qualities_to_json(cell.qualities),
-    }
-
-
-def cell_from_json(stored: Mapping[str, Any]) -> Cell:
-    """The cell that `cell_to_json` was given."""
-    parts = {
-        "setting": Setting(**stored["setting"]),
-        "qualities": _qualities_from_json(stored["qualities"]),
-        "top": np.array(stored["top"], np.int64),
-    }
-    return Cell(**{**stored, **parts})
-
-
-def search_to_json(cell: SearchCell) -> dict[str, Any]:
-    """The cell of a search as values that JSON knows."""
-    return {
-        **vars(cell),
-        "setting": vars(cell.setting),
-        "search": vars(cell.search),
-        "qualities": _qualities_to_json(cell.qualities),
-    }
-
-
-def search_from_json(stored: Mapping[str, Any]) -> SearchCell:
-    """The cell that `search_to_json` was given."""
-    parts = {
-        "setting": Setting(**stored["setting"]),
-        "search": SearchSetting(**stored["search"]),
-        "qualities": _qualities_from_json(stored["qualities"]),
-    }
-    return SearchCell(**{**stored, **parts})
-
-
-def _qualities_to_json(qualities: Mapping[str, Quality]) -> dict[str, Any]:
-    return {
-        protocol: {
-            "score": or_null(quality.score),
-            "values": [or_null(value) for value in quality.values.tolist()],
-            "recall_at_1": or_null(quality.recall_at_1),
-            "first_ranks": quality.first_ranks.tolist(),
-        }
-        for protocol, quality in qualities.items()
-    }
-
-
-def _qualities_from_json(stored: Mapping[str, Any]) -> dict[str, Quality]:
-    return {
-        protocol: Quality(
-            _or_nan(quality["score"]),
-            np.array([_or_nan(value) for value in quality["values"]], np.float64),
-            _or_nan(quality["recall_at_1"]),
-            np.array(quality["first_ranks"], np.int64),
-        )
-        for protocol, quality in stored.items()
-    }
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Literal, NamedTuple
 
 import keras
-from tqdm import tqdm
 
 from tfvlad.encoding.features import batch_shape
 from tfvlad.encoding.whitening import fits_exactly
 from tfvlad.errors import ConfigError
+from tfvlad.progress import Progress
 from tfvlad.sweep._multi_layer_network import WholeNetwork
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep.grid import DescriptorKind
@@ -251,7 +251,7 @@ class ProgressBar:
         self._done: dict[Stage, float] = dict.fromkeys(expected, 0.0)
         self._spent: dict[Stage, float] = dict.fromkeys(expected, 0.0)
         self._start = self._last = time.monotonic()
-        self._bar = tqdm(None, bar_format=_BAR, total=1.0, disable=None, delay=2, smoothing=0, leave=False)
+        self._bar = Progress(None, None, 1.0, bar_format=_BAR, smoothing=0, leave=False)
 
     def __enter__(self) -> ProgressBar:
         return self

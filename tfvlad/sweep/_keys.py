@@ -9,6 +9,7 @@ sweep may go on elsewhere: it changes the milliseconds alone, and each cell says
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -22,12 +23,13 @@ import tensorflow as tf
 from tfvlad.config import EncoderConfig
 from tfvlad.evaluation.datasets import Query
 from tfvlad.images import loading as images
+from tfvlad.images.files import read_regular
 from tfvlad.networks.weights import weights_digest
 from tfvlad.sweep._multi_layer_network import WholeNetwork
 from tfvlad.sweep._plan import SizePlan, SweepTask
 from tfvlad.sweep.grid import DescriptorKind
 
-_VERSION = 4  # raised whenever the same settings give other cells
+_VERSION = 6  # raised whenever the same settings give other cells
 _CONNECTED = ("keras_history", "input_layers", "output_layers")  # where Keras refers to a layer by its name
 
 
@@ -86,12 +88,21 @@ def digest(value: Any) -> str:
 
 
 def file_stamp(image: Query) -> list[Any]:
-    """Identifies an image file as it is now, as JSON: an edited file has another stamp."""
+    """Identifies an image, or a box of it, by the bytes of its file, wherever that lies, as JSON.
+
+    A file that cannot be read is identified by its path.
+    """
     try:
         status = os.stat(image.path)
+        return [_content(image.path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns), image.box]
     except OSError:
         return [image.path, None]
-    return [os.path.realpath(image.path), image.box, status.st_size, status.st_mtime_ns]
+
+
+@functools.lru_cache(maxsize=1 << 20)
+def _content(path: str, *_: int) -> str:
+    """The digest of a file's bytes; asked for again and again, they are read once while the file's status stays."""
+    return hashlib.sha256(read_regular(path)[0]).hexdigest()
 
 
 def _libraries() -> str:

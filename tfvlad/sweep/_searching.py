@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from tfvlad.config import LOCAL_DIMENSIONS, LOCAL_FEATURES, QUERY_CELLS, QUERY_SCALE, EncoderConfig
 from tfvlad.encoding.encoder import Encoder
@@ -23,11 +22,11 @@ from tfvlad.evaluation.queries_and_results import encode_queries, query_source
 from tfvlad.images.listing import IMAGE_SUFFIXES
 from tfvlad.index.catalog import Catalog
 from tfvlad.index.index import Hit, Index
-from tfvlad.storage.atomic import read_json, write_json
-from tfvlad.sweep._finished_cells import search_from_json, search_to_json
+from tfvlad.progress import Progress
 from tfvlad.sweep._judging import quality_of
 from tfvlad.sweep._keys import digest
 from tfvlad.sweep._plan import SweepTask
+from tfvlad.sweep._stored_cells import Shape, read_search_cell, store_cell
 from tfvlad.sweep.grid import SearchGrid, SearchSetting, Setting, search_settings
 from tfvlad.sweep.output_folder import CELLS, SEARCHED
 from tfvlad.sweep.study import Quality, SearchCell
@@ -55,6 +54,7 @@ class SearchStage:
           grid: the ways to search.
         """
         self._task = task
+        self._shape = Shape.of(task.dataset)
         self._ways = search_settings(grid)
         self._why_not = {verifier: _why_not(verifier) for verifier in {way.verifier for way in self._ways}}
 
@@ -77,8 +77,8 @@ class SearchStage:
             if why := self._why_not[way.verifier]:
                 # It is not stored, as it may be possible the next time.
                 found[way] = SearchCell(setting, way, {}, 0.0, 0.0, why)
-            elif (stored := read_json(self._path(key, way))) is not None:
-                found[way] = search_from_json(stored)
+            elif (stored := read_search_cell(self._path(key, way), setting, way, self._shape)) is not None:
+                found[way] = stored
         missing = [way for way in self._ways if way not in found]
         if missing:
             folder = self._make_room(key)
@@ -90,7 +90,7 @@ class SearchStage:
                     index.sync(_images(folder), views=views, local_features=LOCAL_FEATURES if cells else 0)
                     size = _bytes_per_image(folder)
                     for way, cell in self._search(index, _index_in(folder), setting, ways, *size):
-                        write_json(self._path(key, way), search_to_json(cell))
+                        store_cell(self._path(key, way), cell)
                         found[way] = cell
         return [found[way] for way in self._ways]
 
@@ -142,9 +142,7 @@ class SearchStage:
         """
         positions = {id_: int(os.path.splitext(name)[0]) for id_, name, _ in index.images()}
         usable, complete = _rank_by_descriptors(index, self._task.dataset.queries, positions)
-        with tqdm(
-            total=len(ways) * len(usable), desc="Searches", disable=None, delay=2, unit=" queries", leave=False
-        ) as bar:
+        with Progress(None, "Searches", len(ways) * len(usable), " queries", leave=False) as bar:
             for way in ways:
                 try:
                     # Opened anew, so that no way finds what an earlier one has left in memory.
@@ -164,7 +162,7 @@ class SearchStage:
                 )
 
     def _search_all(
-        self, index: Index, way: SearchSetting, usable: Sequence[int], bar: tqdm[Any]
+        self, index: Index, way: SearchSetting, usable: Sequence[int], bar: Progress
     ) -> tuple[dict[int, list[Hit]], float]:
         """Searches for one query after the other, as a user does.
 

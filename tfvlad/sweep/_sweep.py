@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from tfvlad.config import EncoderConfig
 from tfvlad.errors import ConfigError, Failure
 from tfvlad.evaluation.datasets import DatabaseImage, Dataset, Query
+from tfvlad.images.files import content_key
 from tfvlad.sweep._altered_copies import self_retrieval
 from tfvlad.sweep._finished_cells import Failures
 from tfvlad.sweep._forecast import Needs, ProgressBar, check_space, total_seconds
@@ -214,4 +215,6 @@ def sweep(
 
 
 def _images_to_fit_on(database: Sequence[DatabaseImage], fit_on: Sequence[str] | None) -> list[Query]:
-    return [Query(path) for path in ([image.path for image in database] if fit_on is None else fit_on)]
+    """The images to fit on, in the order in which `tfvlad.Encoder.fit` draws its samples: by content."""
+    paths = [image.path for image in database] if fit_on is None else fit_on
+    return [Query(path) for path in sorted(paths, key=content_key)]

@@ -22,7 +22,7 @@ from tfvlad.errors import ArtifactError, ConfigError, ImageError
 from tfvlad.evaluation.datasets import Query
 from tfvlad.evaluation.queries_and_results import query_source
 from tfvlad.images.batching import Rejected, overlapped
-from tfvlad.images.loading import Source
+from tfvlad.images.sources import Source
 from tfvlad.storage.atomic import atomic_file, read_json, write_json
 from tfvlad.sweep.grid import DescriptorKind
 
@@ -59,11 +59,10 @@ class Scratch:
         """
         self.folder = folder
         plan = read_json(self.path(_PLAN))
-        if plan is not None and plan["key"] == key:
-            before = [DescriptorKind(*kind) for kind in plan["streams"]]
-            if set(kinds) <= set(before) <= set(known):
-                self.kinds = before
-                return
+        before = _kinds_of(plan, key)
+        if before is not None and set(kinds) <= set(before) <= set(known):
+            self.kinds = before
+            return
         self.kinds = list(kinds)
         self.delete()
         write_json(self.path(_PLAN), {"key": key, "streams": self.kinds})
@@ -126,6 +125,14 @@ class Scratch:
             raise ConfigError(f"{self.folder} is no sweep's; give another output folder, or move it away")
 
 
+def _kinds_of(plan: Any, key: str) -> list[DescriptorKind] | None:
+    """The kinds of descriptors of unfinished work; None where it is other work, or its plan is damaged."""
+    try:
+        return [DescriptorKind(*kind) for kind in plan["streams"]] if plan["key"] == key else None
+    except (KeyError, TypeError):
+        return None
+
+
 class PassProgress:
     """How many images of a pass are done, and which of them failed; saved from time to time.
 
@@ -135,10 +142,14 @@ class PassProgress:
     """
 
     def __init__(self, path: str) -> None:
-        """Reads what was saved in this JSON file, if anything was."""
-        saved = read_json(path) or {"done": 0, "failures": {}}
-        self.done: int = saved["done"]
-        self.failures = {int(position): reason for position, reason in saved["failures"].items()}
+        """Reads what was saved in this JSON file, if anything was; from a damaged one nothing is taken over."""
+        self.done = 0
+        self.failures: dict[int, str] = {}
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            saved = read_json(path)
+            failures = {int(position): str(reason) for position, reason in saved["failures"].items()}
+            if type(saved["done"]) is int and saved["done"] >= 0 and all(0 <= one < saved["done"] for one in failures):
+                self.done, self.failures = saved["done"], failures
         self._path = path
         self._saved = time.monotonic()
 

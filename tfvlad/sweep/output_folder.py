@@ -139,8 +139,7 @@ def flagfile(study: Study, cell: Cell, fit_on: Sequence[str]) -> str:
     if not fit_on:
         head[0] += " --images=IMAGES"
         head += [
-            "# No folder holds the images that were fitted on and no others. Make a folder IMAGES of links to them:",
-            "# they must sort in the order of the images, which without --fit_on is that of the data set.",
+            "# No folder holds the images that were fitted on and no others. Make a folder IMAGES of links to them.",
         ]
     return "\n".join([*head, *lines, ""])
 

@@ -94,12 +94,14 @@ def test_depth_and_circles_are_no_matter() -> None:
         b"K\x01\x86.",
         pytest.param(b"}K\x01" + b"\x85" * 200_000 + b"K\x02s.", id="a key nested too deep"),
         pytest.param(b"((lK\x01d.", id="a list as key"),
+        pytest.param(b"\x8c\x05a\n\x1b[2\x8c\x01b\x93.", id="a name of two lines"),
         pickle.dumps([1, 2, 3])[:-4],
     ],
 )
 def test_damage_is_told_as_that(content: bytes) -> None:
-    with pytest.raises(PlainPickleError):
+    with pytest.raises(PlainPickleError) as caught:
         read_plain_pickle(content)
+    assert str(caught.value).isprintable()
 
 
 @given(st.binary(max_size=60))

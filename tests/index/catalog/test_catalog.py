@@ -80,8 +80,8 @@ def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(catalog: Catalog) -> None:
-    edit(catalog, "UPDATE meta SET value = '3' WHERE key = 'format'")
-    with pytest.raises(ArtifactError, match="is of format 3, newer than the format 2"):
+    edit(catalog, "UPDATE meta SET value = '4' WHERE key = 'format'")
+    with pytest.raises(ArtifactError, match="is of format 4, newer than the format 3"):
         Catalog(catalog.folder)
 
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfvlad.printable import printable
+
 _NUMBERS = re.compile(r"[iuf][1248]|b1")
 _LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -183,7 +185,7 @@ def _look_up(name: str) -> _Named:
       PlainPickleError: nothing does.
     """
     if name not in _KNOWN:
-        raise PlainPickleError(f"it holds more than plain data ({name.replace(' ', '.', 1)})")
+        raise PlainPickleError(f"it holds more than plain data ({printable(name.replace(' ', '.', 1)):.60})")
     return _Named(_KNOWN[name])
 
 

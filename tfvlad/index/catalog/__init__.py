@@ -13,6 +13,7 @@ limits of local features from `tfvlad.matching`, and the roots of `tfvlad.index`
 
 from tfvlad.index.catalog._catalog import Catalog
 from tfvlad.index.catalog._columns import Columns
+from tfvlad.index.catalog._connections import ChangedWhileReadError
 from tfvlad.index.catalog._reading import Snapshot, Version
 from tfvlad.index.catalog._rows import (
     Block,
@@ -32,6 +33,7 @@ __all__ = [
     "Block",
     "Catalog",
     "Change",
+    "ChangedWhileReadError",
     "Columns",
     "EncodedView",
     "FailureRow",

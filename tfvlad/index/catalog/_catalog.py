@@ -10,21 +10,19 @@ import contextlib
 import dataclasses
 import os
 import sqlite3
-import threading
-import urllib.parse
 from collections.abc import Iterator
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
+from tfvlad.index.catalog._connections import Connections
 from tfvlad.index.catalog._reading import Snapshot
 from tfvlad.index.catalog._rows import Kept
-from tfvlad.index.catalog._schema import FORMAT, SCHEMA, check_schema, setting
+from tfvlad.index.catalog._schema import FORMAT, check_schema, schema, setting
 from tfvlad.index.catalog._writing import Change
 from tfvlad.storage.locks import sole_writer
 from tfvlad.storage.untrusted import refuse_links
 
 _CATALOG = "catalog.sqlite"
-_BUSY_SECONDS = 30
 
 
 class Catalog:
@@ -50,8 +48,8 @@ class Catalog:
         if not os.path.isfile(self.path):
             raise ArtifactError(folder, f"is not an index: there is no file {_CATALOG} in it")
         refuse_links(folder)
-        self._connections = _Connections(self.path)
-        self._watching = _Connections(self.path)
+        self._connections = Connections(self.path)
+        self._watching = Connections(self.path)
         try:
             meta = self._read_meta()
             self.fingerprint = meta["fingerprint"]
@@ -72,7 +70,7 @@ class Catalog:
         with contextlib.closing(sqlite3.connect(os.path.join(folder, _CATALOG))) as connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(SCHEMA)
+            connection.executescript(schema(FORMAT))
             connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
             connection.commit()
         return cls(folder)
@@ -128,68 +126,14 @@ class Catalog:
         return meta
 
     @contextlib.contextmanager
-    def _transaction(self, begin: str, connections: _Connections | None = None) -> Iterator[sqlite3.Connection]:
-        connections = connections or self._connections
-        connection = None
+    def _transaction(self, begin: str, connections: Connections | None = None) -> Iterator[sqlite3.Connection]:
         try:
-            connection = connections.borrow()
-            connection.execute(begin)
-            yield connection
-            connection.commit()
+            with (connections or self._connections).lend() as connection:
+                try:
+                    connection.execute(begin)
+                    yield connection
+                    connection.commit()
+                finally:
+                    connection.rollback()  # nothing is left to roll back after a commit
         except sqlite3.DatabaseError as error:
             raise ArtifactError(self.path, str(error)) from error
-        finally:
-            if connection is not None:
-                connection.rollback()  # nothing is left to roll back after a commit
-                connections.give_back(connection)
-
-
-class _Connections:
-    """Connections to the catalog's file, each lent to one user at a time; opened when needed, and kept while idle."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._idle: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def borrow(self) -> sqlite3.Connection:
-        """Lends the connection that was given back last, or a new one; it is in no transaction.
-
-        Raises:
-          ValueError: the catalog was closed.
-        """
-        with self._lock:
-            if self._closed:
-                raise ValueError(f"{os.path.dirname(self._path)} is closed")
-            if self._idle:
-                return self._idle.pop()
-        return self._connect()
-
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            if not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        mode = "mode=rw"
-        if not os.access(os.path.dirname(self._path), os.W_OK):
-            # On a read-only disk SQLite cannot create its shared memory beside the file. It does without ("immutable")
-            # where there is no write-ahead log, because nothing changes the file then.
-            mode = "mode=ro" if os.path.exists(self._path + "-wal") else "mode=ro&immutable=1"
-        uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(self._path)))}?{mode}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection

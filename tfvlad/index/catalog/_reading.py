@@ -155,6 +155,18 @@ class Snapshot:
             raise ArtifactError(self.path, f"is damaged: it counts its descriptors by {counters}")
         return State(*counters)
 
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file: damaged pages, broken constraints, rows that refer to nothing."""
+        damaged = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        dangling = [
+            f"a row of {row[0]} refers to nothing" for row in self._connection.execute("PRAGMA foreign_key_check")
+        ]
+        return [_one_line(problem) for problem in damaged + dangling]
+
+    def images_with_descriptors(self) -> int:
+        """The number of images that have a descriptor."""
+        return self._number("SELECT COUNT(DISTINCT image) FROM descriptors")
+
     def count_files(self, root: int | None = None) -> int:
         """The number of files, of one root or of all."""
         if root is None:
@@ -181,6 +193,19 @@ class Snapshot:
     def failure_ids(self, root: int) -> Ids:
         return self._column("SELECT id FROM failures WHERE root = ?", root)
 
+    def last_file(self) -> int:
+        """The highest id of a file that there ever was; files that are added later have higher ones."""
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'files'").fetchone()
+        return int(row[0]) if row else 0
+
+    def count_shown_anew(self, files: Ids, after: int) -> int:
+        """How many of these files show an image that a file with an id above `after` shows, too, one for one."""
+        query = """SELECT SUM(MIN(gone, added)) FROM (
+                   SELECT SUM(id IN (SELECT value FROM json_each(?1))) AS gone, SUM(id > ?2) AS added FROM files
+                   WHERE image IN (SELECT image FROM files WHERE id IN (SELECT value FROM json_each(?1)))
+                   GROUP BY image)"""
+        return int(self._connection.execute(query, (to_json(files), after)).fetchone()[0] or 0)
+
     def remembers(self, state: State) -> bool:
         """Whether the removals since `state` are all still recorded, see `Change.forget_removals`."""
         oldest = self._connection.execute("SELECT MIN(id) FROM removals").fetchone()[0]
@@ -195,15 +220,17 @@ class Snapshot:
         return self._column(query, state.last_removal, state.last_descriptor)
 
     def find_file(self, root: int, path: str) -> FileRow | None:
-        query = """SELECT files.id, size, mtime_ns, sha256 FROM files JOIN images ON images.id = image
+        """A file by its root and its path in it; the catalog must be of the present format."""
+        query = """SELECT files.id, sha256, size, mtime_ns, inode, ctime_ns FROM files JOIN images ON images.id = image
                    WHERE root = ? AND path = ?"""
         row = self._connection.execute(query, (root, os.fsencode(path))).fetchone()
-        return FileRow(row[0], Stamp(row[1], row[2]), row[3]) if row else None
+        return FileRow(row[0], Stamp(*row[2:]), row[1]) if row else None
 
     def find_failure(self, root: int, path: str) -> FailureRow | None:
-        query = "SELECT id, size, mtime_ns, reason FROM failures WHERE root = ? AND path = ?"
+        """A file that is no image, likewise."""
+        query = "SELECT id, reason, size, mtime_ns, inode, ctime_ns FROM failures WHERE root = ? AND path = ?"
         row = self._connection.execute(query, (root, os.fsencode(path))).fetchone()
-        return FailureRow(row[0], Stamp(row[1], row[2]), _one_line(row[3])) if row else None
+        return FailureRow(row[0], Stamp(*row[2:]), _one_line(row[1])) if row else None
 
     def find_graph(self, sha256: str) -> GraphRow | None:
         query = "SELECT last_descriptor, last_removal, dead FROM graphs WHERE sha256 = ?"
@@ -282,6 +309,15 @@ class Snapshot:
                    WHERE image IN (SELECT value FROM json_each(?)) ORDER BY id"""
         for image, file, root, path in self._connection.execute(query, (to_json(images),)):
             yield image, file, root, self._inside(path)
+
+    def stamps_of(self, files: Ids) -> dict[int, Stamp]:
+        """The size and the modification time of these files when they were indexed, of those that there are."""
+        query = "SELECT id, size, mtime_ns FROM files WHERE id IN (SELECT value FROM json_each(?))"
+        return {file: Stamp(size, time) for file, size, time in self._connection.execute(query, (to_json(files),))}
+
+    def images_of_several_files(self) -> Ids:
+        """The images that more than one file shows, by id."""
+        return self._column("SELECT image FROM files GROUP BY image HAVING COUNT(*) > 1 ORDER BY image")
 
     def failures(self) -> Iterator[tuple[int, str, str]]:
         """Every file that is no image, as (root, relative path, reason)."""

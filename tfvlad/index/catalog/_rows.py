@@ -39,10 +39,20 @@ class State(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """A file's size in bytes and its modification time in nanoseconds: while both stay, the file is not read again."""
+    """What is known of a file without reading it: while all of it stays, the file is not read again.
+
+    Attributes:
+      size: bytes.
+      mtime_ns: when its bytes were last changed, in nanoseconds, as whoever changed them says: it can be set back.
+      inode: its number in its file system: another file that takes its place has another one. None where the system
+        has none, or an index of an earlier format did not store it.
+      ctime_ns: when the file, its name or its modification time last changed; nobody can set it. None likewise.
+    """
 
     size: int
     mtime_ns: int
+    inode: int | None = None
+    ctime_ns: int | None = None
 
 
 class FileRow(NamedTuple):

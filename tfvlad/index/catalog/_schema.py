@@ -1,7 +1,8 @@
 """The catalog's formats: their tables and triggers, and the check that a file has these and no others.
 
-Format 2 is format 1 with the tables ``local_features`` and ``hubness``, and some settings more. A catalog of format 1
-is read and written as it is, until views or local features are asked for.
+Format 2 is format 1 with the tables ``local_features`` and ``hubness``, and some settings more. Format 3 also has the
+inode and the time of the last change (ctime) of each file. A catalog of an earlier format is read as it is, and brought
+to the present one when it is synchronised.
 
 Files with equal bytes share one image and its descriptors. Were the same descriptor many times in the graph, its copies
 would be linked to each other only, and a search that came among them would find nothing else.
@@ -14,13 +15,14 @@ import functools
 import sqlite3
 from collections.abc import Mapping
 
+from tfvlad.config import LARGEST_DIM
 from tfvlad.errors import ArtifactError
 
-FORMAT = 2
+FORMAT = 3
 
 # The largest numbers that the format and hnswlib allow: memory is allocated by these settings, and anybody may have
 # written them.
-_LARGEST = {"dim": 1 << 24, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
+_LARGEST = {"dim": LARGEST_DIM, "m": 10_000, "ef_construction": 1 << 31, "ef_search": 1 << 31}
 
 _FORMAT_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -47,13 +49,25 @@ CREATE TABLE graphs (
   sha256 TEXT PRIMARY KEY, last_descriptor INTEGER NOT NULL, last_removal INTEGER NOT NULL, dead INTEGER NOT NULL);
 """
 
-# What a catalog of format 1 lacks.
-ADDED_IN_2 = """
+# What a catalog of the format before lacks, one statement a line.
+ADDED_IN = {
+    2: """
 CREATE TABLE local_features (image INTEGER PRIMARY KEY REFERENCES images ON DELETE CASCADE, data BLOB NOT NULL);
 CREATE TABLE hubness (descriptor INTEGER PRIMARY KEY REFERENCES descriptors ON DELETE CASCADE, value REAL NOT NULL);
-"""
+""",
+    3: """
+ALTER TABLE files ADD COLUMN inode INTEGER;
+ALTER TABLE files ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE failures ADD COLUMN inode INTEGER;
+ALTER TABLE failures ADD COLUMN ctime_ns INTEGER;
+""",
+}
 
-SCHEMA = _FORMAT_1 + ADDED_IN_2
+
+def schema(version: int) -> str:
+    """The statements that make an empty catalog of a format."""
+    return _FORMAT_1 + "".join(ADDED_IN[step] for step in range(2, version + 1))
+
 
 # Triggers and views hold code, so none is left out, whatever its name; SQLite's own tables and indexes are.
 _PARTS = """SELECT type, name, sql FROM sqlite_schema
@@ -69,7 +83,7 @@ def check_schema(connection: sqlite3.Connection, path: str, version: int) -> Non
       ArtifactError: names the first that is missing, changed or foreign.
     """
     found = _parts(connection)
-    strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected(_FORMAT_1 if version == 1 else SCHEMA))
+    strange = sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected(version))
     if strange:
         raise ArtifactError(path, f"is not the catalog of an index: {strange[0]} is not as tfvlad makes it")
 
@@ -88,9 +102,9 @@ def setting(meta: Mapping[str, str], name: str) -> int:
 
 
 @functools.cache
-def _expected(schema: str) -> Parts:
+def _expected(version: int) -> Parts:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(schema)
+        connection.executescript(schema(version))
         return _parts(connection)
 
 

@@ -11,13 +11,20 @@ from tfvlad.images.views import parse_views
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog._reading import Snapshot, to_json
 from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Kept, Stamp, State
-from tfvlad.index.catalog._schema import ADDED_IN_2, FORMAT
+from tfvlad.index.catalog._schema import ADDED_IN, FORMAT
 
 _MOST_FREE = 0.25  # share of the file's pages
 
 
 class Change(Snapshot):
     """Reads and writes inside a transaction of `tfvlad.index.catalog.Catalog`; it happens whole or not at all."""
+
+    def upgrade(self) -> None:
+        """Brings a catalog of an earlier format to the present one."""
+        for step in range(self.format() + 1, FORMAT + 1):
+            for statement in ADDED_IN[step].strip().splitlines():
+                self._connection.execute(statement)
+            self._put_setting("format", step)
 
     def put_root(self, root: Root) -> int:
         """Adds a root, whose id is negative then, or updates where a known one is; returns its id."""
@@ -26,6 +33,12 @@ class Change(Snapshot):
             return self._insert("INSERT INTO roots (path, relative) VALUES (?, ?)", values)
         self._connection.execute("UPDATE roots SET path = ?, relative = ? WHERE id = ?", (*values, root.id))
         return root.id
+
+    def remove_root(self, root: int) -> None:
+        """Removes a root with all its files and failures, and the images that no other file shows."""
+        for table in ("files", "failures"):
+            self._connection.execute(f"DELETE FROM {table} WHERE root = ?", (root,))
+        self._connection.execute("DELETE FROM roots WHERE id = ?", (root,))
 
     def put_file(
         self,
@@ -53,25 +66,29 @@ class Change(Snapshot):
         if local_features is not None:
             self._connection.execute("INSERT OR IGNORE INTO local_features VALUES (?, ?)", (image, local_features))
         if known is None:
-            query = "INSERT INTO files (root, path, size, mtime_ns, image) VALUES (?, ?, ?, ?, ?)"
+            query = """INSERT INTO files (root, path, size, mtime_ns, inode, ctime_ns, image)
+                       VALUES (?, ?, ?, ?, ?, ?, ?)"""
             file = self._insert(query, (root, os.fsencode(path), *stamp, image))
         else:
             file = known.id
-            query = "UPDATE files SET size = ?, mtime_ns = ?, image = ? WHERE id = ?"
+            query = "UPDATE files SET size = ?, mtime_ns = ?, inode = ?, ctime_ns = ?, image = ? WHERE id = ?"
             self._connection.execute(query, (*stamp, image, file))
         self._connection.execute("DELETE FROM failures WHERE root = ? AND path = ?", (root, os.fsencode(path)))
         return file
 
     def touch_file(self, file: int, stamp: Stamp) -> None:
         """Gives a file with the same bytes a new stamp."""
-        self._connection.execute("UPDATE files SET size = ?, mtime_ns = ? WHERE id = ?", (*stamp, file))
+        query = "UPDATE files SET size = ?, mtime_ns = ?, inode = ?, ctime_ns = ? WHERE id = ?"
+        self._connection.execute(query, (*stamp, file))
 
     def put_failure(self, root: int, path: str, stamp: Stamp, reason: str) -> None:
         """Stores why a file is no image, and removes the file if it was indexed."""
         self._connection.execute("DELETE FROM files WHERE root = ? AND path = ?", (root, os.fsencode(path)))
-        query = """INSERT INTO failures (root, path, size, mtime_ns, reason) VALUES (?, ?, ?, ?, ?)
+        query = """INSERT INTO failures (root, path, size, mtime_ns, inode, ctime_ns, reason)
+                   VALUES (?, ?, ?, ?, ?, ?, ?)
                    ON CONFLICT (root, path) DO UPDATE
-                   SET size = excluded.size, mtime_ns = excluded.mtime_ns, reason = excluded.reason"""
+                   SET size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+                       ctime_ns = excluded.ctime_ns, reason = excluded.reason"""
         self._connection.execute(query, (root, os.fsencode(path), *stamp, reason))
 
     def remove_files(self, files: Ids) -> None:
@@ -85,13 +102,8 @@ class Change(Snapshot):
     def put_kept(self, kept: Kept) -> None:
         """Changes what the index keeps of every image.
 
-        What it keeps no longer is removed, what it lacks is to be encoded. A catalog of an earlier format is brought to
-        the present one.
+        What it keeps no longer is removed, what it lacks is to be encoded. The catalog must be of the present format.
         """
-        if self._number("SELECT value FROM meta WHERE key = 'format'") < FORMAT:
-            for statement in ADDED_IN_2.strip().splitlines():
-                self._connection.execute(statement)
-            self._put_setting("format", FORMAT)
         for name, value in dataclasses.asdict(kept).items():
             self._put_setting(name, value)
         names = json.dumps([view.name for view in parse_views(kept.views)])

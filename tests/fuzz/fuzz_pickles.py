@@ -1,0 +1,63 @@
+"""Coverage-guided fuzzing of the pickles that the revisited benchmarks are published as.
+
+    python tests/fuzz/fuzz_pickles.py -max_total_time=60 [CORPUS]
+
+An input ends as plain data or as a PlainPickleError of one line. Nothing that it names is imported, and it takes no
+more memory than a small multiple of its own size.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["tfvlad.evaluation.datasets._safe_pickle", "pickletools"]):
+    from tfvlad.evaluation.datasets._safe_pickle import PlainPickleError, read_plain_pickle
+
+import numpy as np
+
+MEMORY = 2**21, 2**12  # bytes that an input may take: so many, and so many for each byte of its own
+TRUTH = {
+    "imlist": ["oxford_000001", "oxford_000002"],
+    "qimlist": ["all_souls_000013"],
+    "gnd": [{"bbx": np.array([1.0, 2.0, 30.5, 40.25]), "easy": np.array([0]), "hard": [1], "junk": []}],
+}
+
+
+def read(data: bytes) -> None:
+    """One input: plain data, or one line."""
+    modules = set(sys.modules)
+    tracemalloc.start()
+    try:
+        read_plain_pickle(data)
+    except PlainPickleError as error:
+        if "\n" in str(error):
+            raise RuntimeError(f"not one line: {error!r}") from None
+    finally:
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    if most > MEMORY[0] + MEMORY[1] * len(data):
+        raise RuntimeError(f"{len(data)} bytes took {most} bytes of memory")
+    if imported := {name for name in set(sys.modules) - modules if not name.startswith("encodings.")}:
+        raise RuntimeError(f"imported {sorted(imported)}")
+
+
+def main() -> None:
+    """Fuzzes until libFuzzer's limits are reached."""
+    seeds = Path(tempfile.mkdtemp())
+    for protocol in range(5):
+        seed = pickle.dumps(TRUTH, protocol)
+        read_plain_pickle(seed)  # what is imported late, such as codecs, is imported now
+        (seeds / str(protocol)).write_bytes(seed)
+    given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    atheris.Setup([*sys.argv, *([] if given else [str(seeds)]), "-max_len=4096", "-rss_limit_mb=2048"], read)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
