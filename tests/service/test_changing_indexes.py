@@ -46,7 +46,7 @@ def load(url: str, threads: int = 4) -> Iterator[list[tuple[int, Any]]]:
     ending = threading.Event()
 
     def ask(offset: int) -> None:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=60) as client:
             number = offset
             while not ending.is_set():
                 number += threads

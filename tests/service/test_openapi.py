@@ -36,7 +36,7 @@ schema = schemathesis.openapi.from_dict(document())
 @schema.parametrize()
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_described_and_none_is_a_failure_of_the_service(case: Any, running: ServiceProcess) -> None:
-    response = case.call(base_url=running.url)
+    response = case.call(base_url=running.url, timeout=120)  # the first of each kind compiles
     # 503 is an answer of a service that is busy; nothing here makes it so.
     assert response.status_code < 500, response.text
     excluded = [schemathesis.checks.positive_data_acceptance]
@@ -52,7 +52,7 @@ def test_answers_are_as_described(running: ServiceProcess) -> None:
     def check(name: str, answer: Any) -> None:
         jsonschema.validate({**described["components"]["schemas"][name], "components": described["components"]}, answer)
 
-    with httpx.Client(base_url=running.url) as client:
+    with httpx.Client(base_url=running.url, timeout=60) as client:
         check("Indexes", client.get("/v1/indexes").json())
         for fields in ({}, {"quick": "true"}, {"k": "3", "verify": "0"}):
             check("Hits", client.post("/v1/search", files={"file": picture(3)}, data=fields).json())
