@@ -31,7 +31,7 @@ from tfvlad.index import Hit, Index
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.ranking import search_exactly
 
 DIM, QUERIES, ONE_BY_ONE, FILES = 128, 1000, 200, 20_000
@@ -179,7 +179,7 @@ def build_ours(place: str) -> timing.Prepared:
 
     def build() -> None:
         with catalog.sole_writer():
-            GraphCache(catalog, HnswGraph).save()
+            GraphCache(catalog, installed_backend()).save()
 
     return timed(build)
 

@@ -34,7 +34,7 @@ from tfvlad.index._hits import in_order
 from tfvlad.index._search import Searcher
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, EncodedView, Kept, Stamp, to_blob
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.reranking import Query
 from tfvlad.index.verification import Verification, method
 from tfvlad.matching.local_features import SCALE, LocalFeatures
@@ -122,7 +122,7 @@ def make_index(place: str, images: int, seed: int) -> None:
                 hubness = generator.normal(0.4, 0.05, count).tolist()
                 change.put_hubness(dict(enumerate(hubness, start + 1)), images)
         with catalog.sole_writer():
-            GraphCache(catalog, HnswGraph).save()
+            GraphCache(catalog, installed_backend()).save()
     vectors, positions, descriptors = (np.stack(arrays) for arrays in zip(*asked.values(), strict=True))
     # One view is near the image, the others are farther from it the more they are turned.
     farther = np.linspace(0.5, 2, len(VIEWS), dtype=np.float32)[:, None] / np.sqrt(np.float32(DIM))
@@ -182,7 +182,7 @@ class _Opened:
 
     @functools.cached_property
     def searcher(self) -> Searcher:
-        return Searcher(self.catalog, GraphCache(self.catalog, HnswGraph), self.place)
+        return Searcher(self.catalog, GraphCache(self.catalog, installed_backend()), self.place)
 
     def shortlist(self, query: Query, exact: bool = False) -> Any:
         """The candidates of a query, and their files."""
@@ -205,7 +205,7 @@ def whole_search(place: str) -> timing.Prepared:
         firsts = [find(query)[0][0].id for query in opened.queries]  # a file's id is its image's here
         return {
             "found": float(np.mean(np.equal(firsts, opened.targets))),
-            "graph": os.path.getsize(f"{place}/{HnswGraph.file_name}") / 2**20,
+            "graph": os.path.getsize(f"{place}/{installed_backend().file_name}") / 2**20,
         }
 
     return opened.in_turn(find, [(query,) for query in opened.queries]), judge

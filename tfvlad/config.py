@@ -110,10 +110,10 @@ class EncoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class IndexConfig:
-    """How the hnswlib graph is built and searched (Malkov and Yashunin 2018).
+    """How the graph is built and searched (Malkov and Yashunin 2018).
 
     Attributes:
-      m: links per node and layer (hnswlib's ``M``).
+      m: links per node and layer (``M`` of the paper).
       ef_construction: candidates kept while a node is linked.
       ef_search: candidates kept while searching; raised to k where k is larger. `tfvlad.Index.verify` can choose it
         anew for an index.

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
     "fuzzer", ["fuzz_images.py", "fuzz_encoder_folder.py", "fuzz_pickles.py", "fuzz_local_features.py"]
 )
 def test_a_short_run_finds_nothing(fuzzer: str, tmp_path: Path) -> None:
-    # A process starts with the peak memory of the one that started it, which libFuzzer's limit then counts; the child of
+    # A process starts with the peak memory of the one that started it, and libFuzzer's limit counts that. The child of
     # a shell starts with a shell's.
     small = ["sh", "-c", '"$@"; exit $?', "sh"]
     command = [*small, sys.executable, str(HERE / fuzzer), "-max_total_time=6", "-seed=1"]

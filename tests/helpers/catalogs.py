@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import numpy as np
+import pytest
 
 from tfvlad.config import IndexConfig
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, EncodedView, Stamp, to_blob
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph import Graph
+from tfvlad.index.graph_backends import installed_backend
 
 NOWHERE = Root(-1, "/nowhere", "../nowhere")
 
@@ -31,10 +36,17 @@ def put_vectors(folder: str, vectors: np.ndarray) -> None:
     catalog.close()
 
 
-def graph_of(catalog: Catalog) -> HnswGraph:
+def graph_of(catalog: Catalog) -> Graph:
     """A graph of all descriptors."""
-    graph = HnswGraph(catalog.dim, IndexConfig())
+    graph = installed_backend().make(catalog.dim, IndexConfig(), 1)
     with catalog.read() as snapshot:
         for block in snapshot.blocks(1000):
             graph.add(block.descriptors, block.vectors)
     return graph
+
+
+def without_hnswlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes hnswlib look as if it were not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "hnswlib" else find(name))
+    monkeypatch.setitem(sys.modules, "hnswlib", None)

@@ -5,21 +5,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.catalogs import without_hnswlib
 from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph import FILE_NAMES, Graph, GraphBackend
+from tfvlad.index.graph_backends import installed_backend
 
 
-def make(n: int, dim: int = 8) -> HnswGraph:
-    graph = HnswGraph(dim, IndexConfig())
+@pytest.fixture(params=["hnswlib", "voyager"])
+def backend(request: pytest.FixtureRequest) -> GraphBackend:
+    pytest.importorskip(request.param, reason=f"needs {request.param}")
+    if request.param == "hnswlib":
+        from tfvlad.index.hnsw_graph import HnswGraph
+
+        return HnswGraph
+    from tfvlad.index.voyager_graph import VoyagerGraph
+
+    return VoyagerGraph
+
+
+def make(backend: GraphBackend, n: int, dim: int = 8) -> Graph:
+    graph = backend.make(dim, IndexConfig(), 1)
     graph.add(np.arange(n) + 1, unit_vectors(n, dim))
     return graph
 
 
-def test_scores_are_cosines_best_first() -> None:
-    graph = HnswGraph(2, IndexConfig())
+def test_scores_are_cosines_best_first(backend: GraphBackend) -> None:
+    graph = backend.make(2, IndexConfig(), 1)
     graph.add(np.array([5, 9]), np.float32([[1, 0], [0.6, 0.8]]))
     found = graph.search(np.float32([[1, 0], [0, 1]]), k=2)
     assert found is not None
@@ -28,8 +42,8 @@ def test_scores_are_cosines_best_first() -> None:
     assert np.allclose(scores, [[1, 0.6], [0.8, 0]])
 
 
-def test_it_grows_as_vectors_come() -> None:
-    graph = HnswGraph(8, IndexConfig())
+def test_it_grows_as_vectors_come(backend: GraphBackend) -> None:
+    graph = backend.make(8, IndexConfig(), 1)
     for start in range(0, 100, 7):
         graph.add(np.arange(start, start + 7), unit_vectors(7, 8, seed=start))
     graph.add(np.empty(0, np.int64), np.empty((0, 8), np.float32))
@@ -39,15 +53,15 @@ def test_it_grows_as_vectors_come() -> None:
     assert found[1].ravel().tolist() == list(range(49, 56))
 
 
-def test_k_may_be_above_ef_search_and_take_everything() -> None:
-    graph = make(300)
+def test_k_may_be_above_ef_search_and_take_everything(backend: GraphBackend) -> None:
+    graph = make(backend, 300)
     found = graph.search(unit_vectors(2, 8, seed=1), k=300)
     assert found is not None
     assert [len(set(row)) for row in found[1].tolist()] == [300, 300]
 
 
-def test_removed_labels_are_never_found() -> None:
-    graph = make(50)
+def test_removed_labels_are_never_found(backend: GraphBackend) -> None:
+    graph = make(backend, 50)
     graph.remove(np.arange(1, 50, 2))
     assert (len(graph), graph.dead) == (25, 25)
     found = graph.search(unit_vectors(50, 8), k=25)
@@ -55,21 +69,21 @@ def test_removed_labels_are_never_found() -> None:
     assert np.all(found[1] % 2 == 0)
 
 
-def test_it_says_when_it_cannot_find_k() -> None:
-    graph = make(5)
+def test_it_says_when_it_cannot_find_k(backend: GraphBackend) -> None:
+    graph = make(backend, 5)
     graph.remove(np.array([2]))
     assert graph.search(unit_vectors(1, 8), k=5) is None
 
 
-def test_one_thread_makes_equal_graphs(tmp_path: Path) -> None:
-    assert make(1000).save(str(tmp_path / "a")) == make(1000).save(str(tmp_path / "b"))
+def test_one_thread_makes_equal_graphs(backend: GraphBackend, tmp_path: Path) -> None:
+    assert make(backend, 1000).save(str(tmp_path / "a")) == make(backend, 1000).save(str(tmp_path / "b"))
 
 
-def test_threads_are_chosen_by_all_vectors_that_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, threads = HnswGraph(8, IndexConfig(), capacity=30), []
+def test_threads_are_chosen_by_all_vectors_that_come(backend: GraphBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, threads = backend.make(8, IndexConfig(), 30), []
 
     class Watched:
-        element_count, max_elements = 0, 30
+        element_count, num_elements, max_elements = 0, 0, 30
 
         def add_items(self, vectors: object, labels: object, num_threads: int) -> None:
             threads.append(num_threads)
@@ -80,12 +94,12 @@ def test_threads_are_chosen_by_all_vectors_that_come(monkeypatch: pytest.MonkeyP
     assert threads == [1, 1, -1]
 
 
-def test_save_and_load(tmp_path: Path) -> None:
-    graph = make(400)
+def test_save_and_load(backend: GraphBackend, tmp_path: Path) -> None:
+    graph = make(backend, 400)
     graph.remove(np.array([1, 2, 3]))
-    path = os.fsencode(tmp_path) + b"/caf\xe9.hnsw"  # hnswlib itself takes UTF-8 only
+    path = os.fsencode(tmp_path) + b"/caf\xe9.graph"  # the libraries themselves take UTF-8 only
     digest = graph.save(os.fsdecode(path))
-    loaded = HnswGraph.load(os.fsdecode(path), 8, IndexConfig(), dead=3)
+    loaded = backend.load(os.fsdecode(path), 8, IndexConfig(), dead=3)
     assert len(loaded) == 397
     queries = unit_vectors(20, 8, seed=1)
     before, after = graph.search(queries, 10), loaded.search(queries, 10)
@@ -100,18 +114,30 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert len(digest) == 64
 
 
-def test_a_file_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_noticed(backend: GraphBackend, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot be written: No such file or directory"):
-        make(3).save(str(tmp_path / "nowhere" / "graph"))
+        make(backend, 3).save(str(tmp_path / "nowhere" / "graph"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
-def test_a_full_disk_is_noticed() -> None:
-    with pytest.raises(ArtifactError, match="could not be written whole"):
-        make(3).save("/dev/full")
+def test_a_full_disk_is_noticed(backend: GraphBackend) -> None:
+    with pytest.raises(ArtifactError, match=r"written whole|No space left"):
+        make(backend, 3).save("/dev/full")
 
 
-def test_a_file_that_hnswlib_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_the_library_does_not_know_is_refused(backend: GraphBackend, tmp_path: Path) -> None:
     (tmp_path / "graph").write_bytes(b"x" * 100)
-    with pytest.raises(ArtifactError, match="is not for this hnswlib"):
-        HnswGraph.load(str(tmp_path / "graph"), 8, IndexConfig(), dead=0)
+    with pytest.raises(ArtifactError, match=f"is not for this {backend.library}"):
+        backend.load(str(tmp_path / "graph"), 8, IndexConfig(), dead=0)
+
+
+def test_hnswlib_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hnswlib", reason="needs hnswlib")
+    assert installed_backend().library == "hnswlib"
+    without_hnswlib(monkeypatch)
+    assert installed_backend().library == "voyager"
+
+
+def test_each_backend_has_its_own_file(backend: GraphBackend) -> None:
+    assert backend.file_name in FILE_NAMES
+    assert len(set(FILE_NAMES)) == 2

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.catalogs import without_hnswlib
 from helpers.fake_encoder import unit_vectors
 
 from tfvlad.config import IndexConfig
@@ -19,9 +20,11 @@ from tfvlad.errors import ArtifactError
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, ChangedWhileReadError, Stamp, to_blob
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph import FILE_NAMES, Graph
+from tfvlad.index.graph_backends import installed_backend
 
 DIM = 8
+BACKEND: Any = installed_backend()
 
 
 @pytest.fixture
@@ -58,18 +61,18 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one element for each graph that is made from nothing."""
     made: list[int] = []
 
-    make = HnswGraph.make
+    make = BACKEND.make
 
-    def watched(dim: int, config: IndexConfig, capacity: int) -> HnswGraph:
+    def watched(dim: int, config: IndexConfig, capacity: int) -> Graph:
         made.append(capacity)
         return make(dim, config, capacity)
 
-    monkeypatch.setattr(HnswGraph, "make", watched)
+    monkeypatch.setattr(BACKEND, "make", watched)
     return made
 
 
 def test_it_follows_the_catalog(catalog: Catalog, built: list[int]) -> None:
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     assert labels(cache) == []
     add(catalog, range(20))
     assert labels(cache) == list(range(1, 21))
@@ -82,25 +85,25 @@ def test_it_follows_the_catalog(catalog: Catalog, built: list[int]) -> None:
 def test_a_saved_graph_is_loaded_and_caught_up(catalog: Catalog, built: list[int]) -> None:
     add(catalog, range(20))
     remove(catalog, [1])
-    GraphCache(catalog, HnswGraph).save()
+    GraphCache(catalog, BACKEND).save()
     assert len(built) == 1
-    assert labels(GraphCache(catalog, HnswGraph)) == list(range(2, 21))
+    assert labels(GraphCache(catalog, BACKEND)) == list(range(2, 21))
     add(catalog, range(20, 25))
     remove(catalog, [2])
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     assert labels(cache) == list(range(3, 26))
     with cache.current() as (graph, _):
         assert graph.dead == 1  # descriptor 1 was gone before the graph was built
     assert len(built) == 1
     cache.save()
-    loaded = GraphCache(catalog, HnswGraph)
+    loaded = GraphCache(catalog, BACKEND)
     with loaded.current() as (graph, _):
         assert (len(graph), graph.dead) == (23, 1)
 
 
 def test_a_graph_with_too_many_dead_is_built_anew(catalog: Catalog, built: list[int]) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     cache.save()
     remove(catalog, [1, 2, 3, 4, 5, 6])  # 6 of 20 are 30 %
     assert len(labels(cache)) == 14
@@ -114,20 +117,20 @@ def test_a_graph_with_too_many_dead_is_built_anew(catalog: Catalog, built: list[
 
 def test_everything_removed(catalog: Catalog) -> None:
     add(catalog, range(5))
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     cache.save()
     remove(catalog, [1, 2, 3, 4, 5])
     assert labels(cache) == []
     cache.save()
-    assert labels(GraphCache(catalog, HnswGraph)) == []
+    assert labels(GraphCache(catalog, BACKEND)) == []
 
 
 def test_saving_again_writes_nothing(catalog: Catalog) -> None:
     add(catalog, range(5))
-    GraphCache(catalog, HnswGraph).save()
-    before = os.stat(os.path.join(catalog.folder, "graph.hnsw"))
-    GraphCache(catalog, HnswGraph).save()
-    assert os.stat(os.path.join(catalog.folder, "graph.hnsw")) == before
+    GraphCache(catalog, BACKEND).save()
+    before = os.stat(os.path.join(catalog.folder, BACKEND.file_name))
+    GraphCache(catalog, BACKEND).save()
+    assert os.stat(os.path.join(catalog.folder, BACKEND.file_name)) == before
 
 
 @pytest.mark.parametrize("crafted", [b"", b"\xff" * 96, "flipped", "other"])
@@ -139,47 +142,47 @@ def test_a_file_that_is_not_the_recorded_one_is_never_loaded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     add(catalog, range(20))
-    GraphCache(catalog, HnswGraph).save()
-    path = tmp_path / "graph.hnsw"
+    GraphCache(catalog, BACKEND).save()
+    path = tmp_path / BACKEND.file_name
     if crafted == "flipped":
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     elif crafted == "other":
-        other = HnswGraph(DIM, IndexConfig())
+        other = BACKEND.make(DIM, IndexConfig(), 1)
         other.add(np.arange(1, 21), unit_vectors(20, DIM, seed=9))
         other.save(str(path))
     else:
         assert isinstance(crafted, bytes)
         path.write_bytes(crafted)
 
-    def load(*arguments: object) -> HnswGraph:
+    def load(*arguments: object) -> Graph:
         raise AssertionError("hnswlib read an unchecked file")
 
-    monkeypatch.setattr(HnswGraph, "load", load)
-    cache = GraphCache(catalog, HnswGraph)
+    monkeypatch.setattr(BACKEND, "load", load)
+    cache = GraphCache(catalog, BACKEND)
     with caplog.at_level(logging.WARNING):
         assert labels(cache) == list(range(1, 21))
     assert "is not the file that the catalog recorded" in caplog.text
     cache.save()
     monkeypatch.undo()
-    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 21))
+    assert labels(GraphCache(catalog, BACKEND)) == list(range(1, 21))
 
 
 def test_a_missing_file_is_made_again(catalog: Catalog, tmp_path: Path) -> None:
     add(catalog, range(20))
-    GraphCache(catalog, HnswGraph).save()
-    (tmp_path / "graph.hnsw").unlink()
-    cache = GraphCache(catalog, HnswGraph)
+    GraphCache(catalog, BACKEND).save()
+    (tmp_path / BACKEND.file_name).unlink()
+    cache = GraphCache(catalog, BACKEND)
     assert labels(cache) == list(range(1, 21))
     cache.save()
-    assert (tmp_path / "graph.hnsw").is_file()
+    assert (tmp_path / BACKEND.file_name).is_file()
 
 
 def test_a_file_that_cannot_be_read_is_named(catalog: Catalog, tmp_path: Path) -> None:
-    (tmp_path / "graph.hnsw").mkdir()
+    (tmp_path / BACKEND.file_name).mkdir()
     with pytest.raises(ArtifactError, match="cannot be read: Is a directory"):
-        labels(GraphCache(catalog, HnswGraph))
+        labels(GraphCache(catalog, BACKEND))
 
 
 @pytest.mark.parametrize("renamed", [False, True])
@@ -187,7 +190,7 @@ def test_a_crash_while_saving_leaves_a_known_file(
     catalog: Catalog, tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch, renamed: bool
 ) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     cache.save()
     add(catalog, range(20, 25))
     replace = os.replace
@@ -202,9 +205,9 @@ def test_a_crash_while_saving_leaves_a_known_file(
         cache.save()
     monkeypatch.undo()
     loads: list[str] = []
-    load = HnswGraph.load
-    monkeypatch.setattr(HnswGraph, "load", lambda *arguments: loads.append(arguments[0]) or load(*arguments))
-    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 26))
+    load = BACKEND.load
+    monkeypatch.setattr(BACKEND, "load", lambda *arguments: loads.append(arguments[0]) or load(*arguments))
+    assert labels(GraphCache(catalog, BACKEND)) == list(range(1, 26))
     assert len(loads) == 1
 
 
@@ -212,21 +215,21 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(catalog, range(20))
-    GraphCache(catalog, HnswGraph).save()
-    shutil.copy(tmp_path / "graph.hnsw", tmp_path / "old")
-    load = HnswGraph.load
+    GraphCache(catalog, BACKEND).save()
+    shutil.copy(tmp_path / BACKEND.file_name, tmp_path / "old")
+    load = BACKEND.load
     loads: list[str] = []
 
-    def replaced_meanwhile(path: str, dim: int, config: IndexConfig, dead: int) -> HnswGraph:
+    def replaced_meanwhile(path: str, dim: int, config: IndexConfig, dead: int) -> Graph:
         loads.append(path)
         if len(loads) == 1:
             monkeypatch.undo()
             add(catalog, range(20, 25))
-            GraphCache(catalog, HnswGraph).save()  # another process's
+            GraphCache(catalog, BACKEND).save()  # another process's
         return load(path, dim, config, dead)
 
-    monkeypatch.setattr(HnswGraph, "load", replaced_meanwhile)
-    cache = GraphCache(catalog, HnswGraph)
+    monkeypatch.setattr(BACKEND, "load", replaced_meanwhile)
+    cache = GraphCache(catalog, BACKEND)
     assert labels(cache) == list(range(1, 26))
     with cache.current() as (graph, _):
         assert graph.dead == 0
@@ -234,16 +237,16 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
 
 def test_an_interrupted_catching_up_starts_anew(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     cache.save()
     add(catalog, range(20, 25))
     remove(catalog, [1])
 
-    def interrupt(self: HnswGraph, *arguments: object) -> None:
+    def interrupt(self: Graph, *arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(HnswGraph, "add", interrupt)
+        patch.setattr(BACKEND, "add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             labels(cache)
     assert labels(cache) == list(range(2, 26))
@@ -278,6 +281,7 @@ def test_any_backend_will_do(catalog: Catalog) -> None:
             return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     class Tables:
+        library = "numpy"
         file_name = "table.npz"
         made = loaded = 0
 
@@ -306,7 +310,7 @@ def test_a_graph_that_took_in_half_a_change_is_thrown_away(catalog: Catalog, mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
         reader = Catalog(catalog.folder)
-        cache = GraphCache(reader, HnswGraph)
+        cache = GraphCache(reader, BACKEND)
         with pytest.raises(ChangedWhileReadError), cache.current() as (graph, _):  # noqa: PT012
             assert len(graph) == 20
             with contextlib.closing(sqlite3.connect(catalog.path)) as writer:
@@ -320,13 +324,13 @@ def test_a_graph_that_took_in_half_a_change_is_thrown_away(catalog: Catalog, mon
 
 def test_closing_gives_up_the_graph(catalog: Catalog) -> None:
     add(catalog, range(20))
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     with cache.current() as (graph, _):
         cache.close()
         assert len(graph) == 20
         assert cache.holds(20)
     assert not cache.holds(1)
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, BACKEND)
     assert len(labels(cache)) == 20
     cache.close()
     assert not cache.holds(1)
@@ -336,16 +340,32 @@ def test_a_file_that_is_replaced_before_it_is_looked_up_is_no_reason_to_warn(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, built: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     add(catalog, range(20))
-    GraphCache(catalog, HnswGraph).save()
+    GraphCache(catalog, BACKEND).save()
     digest = hashlib.file_digest
 
     def replaced_meanwhile(*arguments: Any) -> Any:
         found = digest(*arguments)
         monkeypatch.setattr(hashlib, "file_digest", digest)
         add(catalog, range(20, 25))
-        GraphCache(catalog, HnswGraph).save()  # another process's, which forgets the old file
+        GraphCache(catalog, BACKEND).save()  # another process's, which forgets the old file
         return found
 
     monkeypatch.setattr(hashlib, "file_digest", replaced_meanwhile)
-    assert labels(GraphCache(catalog, HnswGraph)) == list(range(1, 26))
+    assert labels(GraphCache(catalog, BACKEND)) == list(range(1, 26))
     assert (len(built), caplog.text) == (1, "")
+
+
+def test_the_graph_of_another_library_is_built_anew_and_takes_the_place(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hnswlib", reason="needs hnswlib")
+    add(catalog, range(20))
+    GraphCache(catalog, installed_backend()).save()
+    assert os.path.exists(os.path.join(catalog.folder, "graph.hnsw"))
+    without_hnswlib(monkeypatch)
+    other = GraphCache(catalog, installed_backend())
+    assert labels(other) == list(range(1, 21))
+    assert os.path.exists(os.path.join(catalog.folder, "graph.hnsw"))  # whoever only reads changes nothing
+    other.save()
+    assert [name for name in FILE_NAMES if os.path.exists(os.path.join(catalog.folder, name))] == ["graph.voyager"]
+    assert labels(GraphCache(catalog, installed_backend())) == list(range(1, 21))

@@ -13,7 +13,8 @@ from helpers.fake_encoder import unit_vectors
 from tfvlad.config import IndexConfig
 from tfvlad.index._graph_recall import measure_graph_recall, queries_nearby
 from tfvlad.index.catalog import Catalog
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph import Graph
+from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.ranking import search_exactly
 
 DIM = 16
@@ -27,7 +28,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     opened.close()
 
 
-def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> HnswGraph:
+def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> Graph:
     put_images(catalog, images, vectors)
     return graph_of(catalog)
 
@@ -38,7 +39,7 @@ def test_verification_by_hand(catalog: Catalog) -> None:
         whole = measure_graph_recall(graph, snapshot, k=5, target_recall=None, sample=1000, seed=0)
         assert (whole.recall, whole.k, whole.queries, whole.ef_search, whole.target_met) == (1.0, 5, 40, 100, True)
         # A graph that has lost 30 of 40 images finds every neighbour among the other 10 only.
-        blind = HnswGraph(DIM, IndexConfig())
+        blind = installed_backend().make(DIM, IndexConfig(), 1)
         block = snapshot.block_of(np.arange(1, 11))
         blind.add(block.descriptors, block.vectors)
         part = measure_graph_recall(blind, snapshot, k=5, target_recall=0.99, sample=1000, seed=0)
@@ -70,7 +71,7 @@ def test_verification_counts_an_equally_near_image(catalog: Catalog) -> None:
 def test_verification_of_nothing(catalog: Catalog) -> None:
     with catalog.read() as snapshot:
         result = measure_graph_recall(
-            HnswGraph(DIM, IndexConfig()), snapshot, k=5, target_recall=0.99, sample=10, seed=0
+            installed_backend().make(DIM, IndexConfig(), 1), snapshot, k=5, target_recall=0.99, sample=10, seed=0
         )
     assert (result.recall, result.queries, result.target_met) == (1.0, 0, True)
 
@@ -78,7 +79,7 @@ def test_verification_of_nothing(catalog: Catalog) -> None:
 def test_the_smallest_ef_search_that_reaches_a_target(catalog: Catalog) -> None:
     vectors = unit_vectors(2000, DIM)
     fill(catalog, np.arange(2000), vectors)
-    graph = HnswGraph(DIM, IndexConfig(m=3, ef_construction=6))  # a poor one
+    graph = installed_backend().make(DIM, IndexConfig(m=3, ef_construction=6), 1)  # a poor one
     graph.add(np.arange(1, 2001), vectors)
     with catalog.read() as snapshot:
 

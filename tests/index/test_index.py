@@ -15,6 +15,7 @@ from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError, ConfigError, MismatchError
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, Stamp, to_blob
+from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.index import Hit, Index
 
 
@@ -45,7 +46,7 @@ def test_the_folder(index: Index, photos: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "disk" / "i.index")) == [
         "catalog.sqlite",
         "encoder",
-        "graph.hnsw",
+        installed_backend().file_name,
         "writer.lock",
     ]
     assert sorted(os.listdir(tmp_path / "disk")) == ["i.index", "photos"]

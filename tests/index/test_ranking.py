@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ConfigError
 from tfvlad.index.catalog import Catalog
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph import Graph
 from tfvlad.index.ranking import (
     best_images,
     block_size,
@@ -34,7 +34,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     opened.close()
 
 
-def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> HnswGraph:
+def fill(catalog: Catalog, images: np.ndarray, vectors: np.ndarray) -> Graph:
     put_images(catalog, images, vectors)
     return graph_of(catalog)
 

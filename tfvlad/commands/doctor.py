@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 OPERANDS = ""
 
 # Extras that add something to the commands, and what.
-_EXTRAS = {"jxl": "JPEG XL files", "raw": "previews in RAW files", "service": "serve", "sift": "search --verifier sift"}
+_EXTRAS = {
+    "hnswlib": "graphs",
+    "jxl": "JPEG XL files",
+    "raw": "previews in RAW files",
+    "service": "serve",
+    "sift": "search --verifier sift",
+}
 
 
 def define(values: flags.FlagValues) -> None:
@@ -79,13 +85,15 @@ def _packages() -> list[tuple[str, str, str]]:
 
 
 def _computing() -> dict[str, str]:
-    """What networks are run with, and the precision that pays there."""
+    """What networks are run with, the precision that pays there, and the library of the graphs."""
     from tfvlad.encoding.throughput import computes_bfloat16, processor
+    from tfvlad.index.graph_backends import installed_backend
 
-    pays = computes_bfloat16()
+    pays, backend = computes_bfloat16(), installed_backend()
     return {
         "device": processor(),
         "precision": "bfloat16 is the fastest: fit --precision bfloat16" if pays else "float32; others are not faster",
+        "graphs": f"made and searched by {backend.library}, in {backend.file_name} of an index",
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tfvlad.errors import ArtifactError
 from tfvlad.index.catalog import Catalog, ChangedWhileReadError, Columns, GraphRow, Snapshot, State, Version
-from tfvlad.index.graph import Graph, GraphBackend
+from tfvlad.index.graph import FILE_NAMES, Graph, GraphBackend
 from tfvlad.index.ranking import block_size
 from tfvlad.storage.atomic import atomic_file, settle
 
@@ -112,6 +112,9 @@ class GraphCache:
         with self._catalog.write() as change:
             change.forget_other_graphs(digest)
             change.forget_removals(until=self._state)
+        for name in set(FILE_NAMES) - {self._backend.file_name}:  # of another library, which the catalog forgot now
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._catalog.folder, name))
 
     def _can_be_caught_up(self) -> bool:
         with self._catalog.read() as snapshot:

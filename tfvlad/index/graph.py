@@ -1,28 +1,25 @@
 """Graphs: approximate search among descriptors.
 
-`Graph` is what an index needs of one, and `GraphBackend` how it makes or loads one; `HnswGraph` (Malkov and Yashunin
-2018, by hnswlib) is the one that there is. hnswlib has a fixed capacity, refuses to delete twice, fails for all queries
-when it finds too little for one of them, checks nothing when it writes, and trusts every byte when it reads. No caller
-of `HnswGraph` has to know that.
+`Graph` is what an index needs of one, and `GraphBackend` how it makes or loads one. There are two of the same method
+(hierarchical navigable small worlds, Malkov and Yashunin 2018): `HnswGraph` by hnswlib, and `VoyagerGraph` by voyager,
+for computers that cannot compile hnswlib. Each keeps a file of its own name, and neither reads the other's: the catalog
+is the truth, from which a graph is built anew where its file is missing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from typing import Protocol
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
-from tfvlad.errors import ArtifactError
 
 # Up to so many components (4096 vectors of 128 dimensions) are linked by one thread, so that equal insertions make
 # equal graphs. Beyond, all cores work, and the links depend on their timing.
-_ONE_THREAD = 1 << 19
-_SEED = 100
+ONE_THREAD = 1 << 19
+SEED = 100
+FILE_NAMES = ("graph.hnsw", "graph.voyager")  # of every backend
 
 
 class Graph(Protocol):
@@ -80,8 +77,12 @@ class GraphBackend(Protocol):
     """A library that makes graphs, and how it keeps them.
 
     Attributes:
-      file_name: the name of the graph's file in an index folder.
+      library: the library's name.
+      file_name: the name of the graph's file in an index folder; one of `FILE_NAMES`.
     """
+
+    @property
+    def library(self) -> str: ...
 
     @property
     def file_name(self) -> str: ...
@@ -103,71 +104,3 @@ class GraphBackend(Protocol):
           ArtifactError: this library cannot read the file.
         """
         ...
-
-
-class HnswGraph:
-    """A `Graph` by hnswlib. Removed labels stay in it as way points, which a search passes and does not give.
-
-    The class itself is a `GraphBackend`.
-    """
-
-    file_name = "graph.hnsw"
-
-    def __init__(self, dim: int, config: IndexConfig, capacity: int = 1) -> None:
-        self.ef_search = config.ef_search
-        self.dead = 0
-        self._index = hnswlib.Index(space="ip", dim=dim)
-        self._index.init_index(max(1, capacity), config.m, config.ef_construction, _SEED)
-
-    @classmethod
-    def make(cls, dim: int, config: IndexConfig, capacity: int) -> HnswGraph:
-        return cls(dim, config, capacity)
-
-    @classmethod
-    def load(cls, path: str, dim: int, config: IndexConfig, dead: int) -> HnswGraph:
-        # Only files whose digest has been checked come here: a crafted file overflows hnswlib's heap.
-        graph = cls(dim, config)
-        graph.dead = dead
-        graph._index = hnswlib.Index(space="ip", dim=dim)
-        try:
-            graph._index.load_index(os.fsencode(path))
-        except RuntimeError as error:
-            raise ArtifactError(path, f"is not for this hnswlib ({error})") from error
-        return graph
-
-    def __len__(self) -> int:
-        return int(self._index.element_count) - self.dead
-
-    def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], total: int = 0) -> None:
-        if not len(labels):
-            return
-        needed = int(self._index.element_count) + len(labels)
-        if needed > self._index.max_elements:
-            self._index.resize_index(max(needed, int(self._index.max_elements * 1.5)))
-        components = max(len(vectors), total) * vectors.shape[1]
-        self._index.add_items(vectors, labels, num_threads=1 if components <= _ONE_THREAD else -1)
-
-    def remove(self, labels: NDArray[np.int64]) -> None:
-        for label in labels.tolist():
-            self._index.mark_deleted(label)
-        self.dead += len(labels)
-
-    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-        self._index.set_ef(max(k, self.ef_search))
-        try:
-            labels, distances = self._index.knn_query(queries, k=k)
-        except RuntimeError as error:
-            if "contiguous 2D array" not in str(error):  # hnswlib's message when it finds fewer than k labels
-                raise
-            return None
-        return 1 - distances, labels.view(np.int64)
-
-    def save(self, path: str) -> str:
-        self._index.save_index(os.fsencode(path))  # it reports no failure, so the size is compared
-        try:
-            if os.path.getsize(path) != self._index.index_file_size():
-                raise ArtifactError(path, "could not be written whole; is the disk full?")
-            with open(path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ArtifactError(path, f"cannot be written: {error.strerror}") from error

@@ -28,7 +28,7 @@ from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
 from tfvlad.index._synced_folders import Folders, IndexedFile, IndexedFolder, find_root, known_root, place
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.hubness import measure_hubness
 from tfvlad.index.reranking import Candidate, Query
 from tfvlad.matching.local_features import LocalFeatures
@@ -77,7 +77,7 @@ class Index:
         """Call `create` or `open` instead."""
         self._path = path
         self._catalog = catalog
-        self._graphs = GraphCache(catalog, HnswGraph)
+        self._graphs = GraphCache(catalog, installed_backend())
         self._searcher = Searcher(catalog, self._graphs, path)
         self._encoder = encoder
         self._encoder_lock = threading.Lock()

@@ -16,7 +16,7 @@ from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.index._graph_cache import GraphCache
 from tfvlad.index.catalog import Catalog, Columns
-from tfvlad.index.graph import HnswGraph
+from tfvlad.index.graph_backends import installed_backend
 
 DIM = 8
 
@@ -64,7 +64,7 @@ def test_they_follow_the_catalog(catalog: Catalog) -> None:
 
 
 def test_the_graphs_snapshot_answers_from_memory(catalog: Catalog) -> None:
-    cache = GraphCache(catalog, HnswGraph)
+    cache = GraphCache(catalog, installed_backend())
     for added in (0, 3):
         put_images(catalog, 50 + np.arange(added), unit_vectors(added, DIM))
         for _ in range(2):
