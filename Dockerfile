@@ -6,7 +6,7 @@ RUN python -m venv /opt/tfvlad
 COPY . /source
 # hnswlib would be compiled for the very processor that builds; the image is to run on others as well.
 RUN if [ "$(uname -m)" = x86_64 ]; then export CFLAGS=-march=x86-64-v3; fi \
-    && HNSWLIB_NO_NATIVE=1 /opt/tfvlad/bin/pip install --no-cache-dir '/source[service]' \
+    && HNSWLIB_NO_NATIVE=1 /opt/tfvlad/bin/pip install --no-cache-dir '/source[service,hnswlib]' \
     && find /opt/tfvlad -depth -name __pycache__ -exec rm -r {} +
 
 FROM python:3.12-slim-bookworm

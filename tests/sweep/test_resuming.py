@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,19 @@ from tfvlad.sweep._stored_cells import cell_to_json
 GRID = Grid(("*",), (64, 48), (4,), (4, 0), ("vlad", "max"))
 
 
-@pytest.fixture(autouse=True)
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of two images, and word of each."""
-    monkeypatch.setattr("tfvlad.encoding.features._LARGEST_BATCH", 1)
-    monkeypatch.setattr(_unfinished_work, "_SAVE_EVERY", 0.0)
+@pytest.fixture(scope="module", autouse=True)
+def _small_batches() -> Iterator[None]:
+    """Windows of two images, and word of each; of `whole` too, as a processor may add up a batch in another order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfvlad.encoding.features._LARGEST_BATCH", 1)
+        patch.setattr(_unfinished_work, "_SAVE_EVERY", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
-def whole(dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def whole(
+    _small_batches: None, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Study:
     return sweep(dataset, tmp_path_factory.mktemp("whole"), GRID, config)[0]
 
 

@@ -2,7 +2,7 @@
 
 `Graph` is what an index needs of one, and `GraphBackend` how it makes or loads one. There are two of the same method
 (hierarchical navigable small worlds, Malkov and Yashunin 2018): `HnswGraph` by hnswlib, and `VoyagerGraph` by voyager,
-for computers that cannot compile hnswlib. Each keeps a file of its own name, and neither reads the other's: the catalog
+where hnswlib is not installed. Each keeps a file of its own name, and neither reads the other's: the catalog
 is the truth, from which a graph is built anew where its file is missing.
 """
 
