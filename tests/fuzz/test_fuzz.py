@@ -20,7 +20,7 @@ def test_a_short_run_finds_nothing(fuzzer: str, tmp_path: Path) -> None:
     # A process starts with the peak memory of the one that started it, and libFuzzer's limit counts that. The child of
     # a shell starts with a shell's.
     small = ["sh", "-c", '"$@"; exit $?', "sh"]
-    command = [*small, sys.executable, str(HERE / fuzzer), "-max_total_time=6", "-seed=1"]
+    command = [*small, sys.executable, str(HERE / fuzzer), "-max_total_time=4", "-seed=1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     runs = [line for line in done.stderr.splitlines() if line.startswith("Done ")]

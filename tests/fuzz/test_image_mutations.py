@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.damaged_images import KINDS, damage, whole_images
 
-MUTATIONS = 2000
+MUTATIONS = 1000
 
 
 def mutants(photographs: list[str], seed: int = 0) -> list[tuple[str, bytes]]:

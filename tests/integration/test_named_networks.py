@@ -17,7 +17,7 @@ def test_the_commands_run_on_a_named_network(
 ) -> None:
     drawn = draw_dataset(tmp_path / "drawn", covers=12)
     encoder, index = f"--encoder={tmp_path / 'encoder'}", f"--index={tmp_path / 'index'}"
-    settings = ["--weights=random:0", "--image_size=160", "--clusters=16", "--dim=10"]
+    settings = ["--weights=random:0", "--image_size=128", "--clusters=16", "--dim=10"]
     fit = ["fit", f"--backbone={backbone}", f"--layer={layer}", *settings]
     assert run([*fit, f"--images={drawn.covers}", f"--images={drawn.fitting}", encoder]) == 0
     assert run(["index", f"--images={drawn.covers}", encoder, index]) == 0

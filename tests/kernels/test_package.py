@@ -48,11 +48,12 @@ def test_the_kernels_are_right_as_plain_python() -> None:
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of x86-64")
-@pytest.mark.parametrize("processor", ["generic", "haswell"])
-def test_another_processor_can_be_compiled_for(processor: str, tmp_path: Path) -> None:
-    environment = {"NUMBA_CPU_NAME": processor, "NUMBA_CACHE_DIR": str(tmp_path)}
-    if processor == "haswell":
-        environment["NUMBA_CPU_FEATURES"] = "+avx,+avx2,+fma,+sse4.2"
+def test_another_processor_can_be_compiled_for(tmp_path: Path) -> None:
+    environment = {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+sse4.2",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
     script = """
 generator = np.random.default_rng(0)
 features = generator.standard_normal((2, 300, 128), dtype=np.float32)

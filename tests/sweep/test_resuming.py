@@ -73,7 +73,7 @@ class Counter:
             monkeypatch.setattr(module, "run_pass", counted)
 
 
-@pytest.mark.parametrize("stop_after", [5, 12, 25, 41, 70])
+@pytest.mark.parametrize("stop_after", [5, 25, 70])
 def test_a_stopped_sweep_goes_on_where_it_was(
     whole: Study, dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, stop_after: int
 ) -> None:
@@ -98,9 +98,9 @@ OTHER_GRIDS = {
 }
 
 
-@pytest.mark.parametrize("stop_after", [5, 20])  # in the codebooks' pass, in the descriptors' pass
 @pytest.mark.parametrize(
-    ("before", "after"), [(None, name) for name in OTHER_GRIDS] + [(name, None) for name in OTHER_GRIDS]
+    ("before", "after", "stop_after"),  # in the codebooks' pass, in the descriptors' pass
+    [(None, name, 5) for name in OTHER_GRIDS] + [(name, None, 20) for name in OTHER_GRIDS],
 )
 def test_a_stopped_sweep_goes_on_with_another_grid(
     dataset: Dataset, config: tfvlad.EncoderConfig, tmp_path: Path, before: str | None, after: str | None,
