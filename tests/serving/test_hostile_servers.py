@@ -249,7 +249,7 @@ def response(**fields: Any) -> bytes:
         del tensor.tensor_shape.dim[:]
         for size in shape:
             tensor.tensor_shape.dim.add(size=size)
-    return bytes(message.SerializeToString())
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 @pytest.mark.parametrize(
@@ -278,6 +278,7 @@ def response(**fields: Any) -> bytes:
         response(tensor_content=b"\0" * 31),
         predict_pb2.PredictResponse().SerializeToString(),
     ],
+    ids=lambda message: f"{len(message)} bytes",
 )
 def test_protobuf_that_is_no_answer_is_refused(message: bytes) -> None:
     def answer(signature: str, count: int) -> bytes:
