@@ -23,7 +23,7 @@ import timing
 from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
-from tfvlad.index.graph import GraphBackend
+from tfvlad.index.graph_backends import backend_of
 
 CONFIG = IndexConfig()
 QUERIES, K = 1000, 10
@@ -90,19 +90,9 @@ class Faiss:
         self._faiss.write_index(self._index, path)
 
 
-def _backend(library: str) -> GraphBackend:
-    if library == "hnswlib":
-        from tfvlad.index.hnsw_graph import HnswGraph
-
-        return HnswGraph
-    from tfvlad.index.voyager_graph import VoyagerGraph
-
-    return VoyagerGraph
-
-
 def _make(library: str, dim: int, capacity: int) -> Any:
     if library in ("hnswlib", "voyager"):
-        return _backend(library).make(dim, CONFIG, capacity)
+        return backend_of(library).make(dim, CONFIG, capacity)
     return {"usearch": Usearch, "faiss": Faiss}[library](dim, capacity)
 
 

@@ -72,7 +72,7 @@ def parallel_kernel(
 
 
 def take(counter: Counter) -> int:
-    """Takes the next number, from 0, of a count that all threads share.
+    """Returns the next number, from 0, of a count that all threads share, and moves the count on.
 
     Threads that take one piece of work after the other finish together even where the pieces, or the processor's
     cores, are not alike. What a piece computes must not depend on who takes it.

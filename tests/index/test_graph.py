@@ -11,19 +11,13 @@ from helpers.fake_encoder import unit_vectors
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
 from tfvlad.index.graph import FILE_NAMES, Graph, GraphBackend
-from tfvlad.index.graph_backends import installed_backend
+from tfvlad.index.graph_backends import backend_of, installed_backend
 
 
 @pytest.fixture(params=["hnswlib", "voyager"])
 def backend(request: pytest.FixtureRequest) -> GraphBackend:
     pytest.importorskip(request.param, reason=f"needs {request.param}")
-    if request.param == "hnswlib":
-        from tfvlad.index.hnsw_graph import HnswGraph
-
-        return HnswGraph
-    from tfvlad.index.voyager_graph import VoyagerGraph
-
-    return VoyagerGraph
+    return backend_of(request.param)
 
 
 def make(backend: GraphBackend, n: int, dim: int = 8) -> Graph:

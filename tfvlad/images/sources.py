@@ -22,7 +22,7 @@ _ACCEPTED = "an image is a path, the bytes of an image file, a uint8 array or a 
 
 
 def as_sources(sources: ImageLike | Iterable[ImageLike]) -> list[Source] | Iterator[Source]:
-    """Takes one image or several, and gives several; PIL images become arrays.
+    """Returns the images of an argument that may be one image or several; PIL images become arrays.
 
     Args:
       sources: an image; a sequence of images, which becomes a list; or another iterable, which stays lazy.

@@ -110,7 +110,7 @@ def _stars(pairs: SimilarPairs, verifier: CopyVerifier) -> dict[int, dict[int, L
 
 
 def _around_the_larger(reference: int, group: dict[int, Link], verifier: CopyVerifier) -> dict[int, dict[int, Link]]:
-    """Of two pictures, makes the larger one the reference."""
+    """Returns the star of a pair of pictures, with the larger one as its reference."""
     [(other, link)] = group.items()
     if math.prod(verifier.sizes[other]) <= math.prod(verifier.sizes[reference]):
         return {reference: group}

@@ -141,7 +141,7 @@ def _near(
 
 
 def _each_once(found: NDArray[np.float64], views: list[str]) -> SimilarPairs:
-    """Of the two ways in which a pair may have been found, the better one; of two equal ones, that of the lower id."""
+    """Keeps each pair once: as it was found with the higher score; of equal scores, from the image of the lower id."""
     asked, other, scores, view = found.T
     low, high = np.minimum(asked, other), np.maximum(asked, other)
     order = np.lexsort((asked, -scores, high, low))

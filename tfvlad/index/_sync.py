@@ -194,7 +194,7 @@ class _Work:
     twin: _Work | None = None
 
     def take(self, result: Result) -> None:
-        """Takes the encoder's result for the missing views."""
+        """Stores the encoder's result for the missing views: descriptors and local features, or why there are none."""
         missing, self.missing = self.missing, ()
         if isinstance(result, ImageError):
             self.reason, self.passing = result.reason, isinstance(result, PassingImageError)

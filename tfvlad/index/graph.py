@@ -2,8 +2,8 @@
 
 `Graph` is what an index needs of one, and `GraphBackend` how it makes or loads one. There are two of the same method
 (hierarchical navigable small worlds, Malkov and Yashunin 2018): `HnswGraph` by hnswlib, and `VoyagerGraph` by voyager,
-where hnswlib is not installed. Each keeps a file of its own name, and neither reads the other's: the catalog
-is the truth, from which a graph is built anew where its file is missing.
+where hnswlib is not installed. Each keeps a file of its own name, and neither reads the other's: the catalog is the
+truth, from which a graph is built anew where its file is missing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
 
-# Up to so many components (4096 vectors of 128 dimensions) are linked by one thread, so that equal insertions make
-# equal graphs. Beyond, all cores work, and the links depend on their timing.
-ONE_THREAD = 1 << 19
+_ONE_THREAD = 1 << 19  # numbers: 4096 vectors of 128
 SEED = 100
 FILE_NAMES = ("graph.hnsw", "graph.voyager")  # of every backend
 
@@ -104,3 +102,16 @@ class GraphBackend(Protocol):
           ArtifactError: this library cannot read the file.
         """
         ...
+
+
+def insertion_threads(vectors: NDArray[np.float32], total: int) -> int:
+    """The threads that link new vectors, as the libraries take it: 1, or -1 for all cores.
+
+    One thread makes equal graphs of equal insertions. Of more than a few thousand vectors all cores make one, whose
+    links depend on their timing.
+
+    Args:
+      vectors: (n, dim), those of this call.
+      total: the number of vectors that will be added, if they come in several calls.
+    """
+    return 1 if max(len(vectors), total) * vectors.shape[1] <= _ONE_THREAD else -1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index.graph import ONE_THREAD, SEED
+from tfvlad.index.graph import SEED, insertion_threads
 
 
 class HnswGraph:
@@ -58,8 +58,7 @@ class HnswGraph:
         needed = int(self._index.element_count) + len(labels)
         if needed > self._index.max_elements:
             self._index.resize_index(max(needed, int(self._index.max_elements * 1.5)))
-        components = max(len(vectors), total) * vectors.shape[1]
-        self._index.add_items(vectors, labels, num_threads=1 if components <= ONE_THREAD else -1)
+        self._index.add_items(vectors, labels, num_threads=insertion_threads(vectors, total))
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         for label in labels.tolist():

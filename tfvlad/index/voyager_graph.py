@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ArtifactError
-from tfvlad.index.graph import ONE_THREAD, SEED
+from tfvlad.index.graph import SEED, insertion_threads
 
 
 class VoyagerGraph:
@@ -60,9 +60,7 @@ class VoyagerGraph:
         needed = int(self._index.num_elements) + len(labels)
         if needed > self._index.max_elements:
             self._index.resize(max(needed, int(self._index.max_elements * 1.5)))
-        components = max(len(vectors), total) * vectors.shape[1]
-        threads = 1 if components <= ONE_THREAD else -1
-        self._index.add_items(_writable(vectors), labels.tolist(), num_threads=threads)
+        self._index.add_items(_writable(vectors), labels.tolist(), num_threads=insertion_threads(vectors, total))
 
     def remove(self, labels: NDArray[np.int64]) -> None:
         for label in labels.tolist():
