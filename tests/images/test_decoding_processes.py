@@ -73,10 +73,8 @@ def test_a_decoder_that_hangs(fake: Make) -> None:
     processes = fake("time.sleep(100) if request[1] == b'bad' else None", seconds=5)
     processes.ask("good", DECODE, b"good")
     processes._seconds = 0.3
-    start = time.monotonic()
     with pytest.raises(ImageError, match=r"bad: decoding it took more than 0.3 s"):
         processes.ask("bad", DECODE, b"bad")
-    assert time.monotonic() - start < 5
     processes._seconds = 30.0
     processes.ask("good", DECODE, b"good")
 

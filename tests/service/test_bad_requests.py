@@ -255,6 +255,19 @@ def test_a_name_that_somebody_made_mean_this_machine(client: TestClient, host: s
     refused(client.get("/v1/indexes", headers={"Host": host}), 421)
 
 
+def test_what_is_refused_is_counted(client: TestClient, guarded: TestClient) -> None:
+    refused(client.get("/nothing"), 404)
+    refused(client.get("/v1/indexes", headers={"Host": "evil.example"}), 421)
+    refused(client.post("/v1/search", headers={"Sec-Fetch-Site": "cross-site"}), 403)
+    refused(client.post("/v1/search", content=b"?", headers={"Content-Type": "application/json"}), 400)
+    refused(guarded.get("/v1/indexes"), 401)
+    counted = client.get("/metrics").text
+    for route, status in (("other", 404), ("other", 421), ("other", 403), ("/v1/search", 400)):
+        assert f'tfvlad_requests_total{{route="{route}",status="{status}"}}' in counted
+    counted = guarded.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert 'tfvlad_requests_total{route="other",status="401"}' in counted
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:80", "[::1]", "[::1]:8000", "127.1.2.3"])
 def test_this_machine_by_its_own_names(client: TestClient, host: str) -> None:
     assert client.get("/v1/indexes", headers={"Host": host}).status_code == 200

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from tfvlad.service.bodies import Bodies, client_of
 from tfvlad.service.encoder_queue import EncoderQueue
 from tfvlad.service.explanations import explain
 from tfvlad.service.indexed_images import IndexedImages, Picture
-from tfvlad.service.monitoring import CONTENT_TYPE_LATEST, Monitoring
+from tfvlad.service.monitoring import CONTENT_TYPE_LATEST, ROUTE, Counted, Monitoring
 from tfvlad.service.named_indexes import Encoders, NamedIndex, OpenIndex
 from tfvlad.service.openapi import document
 from tfvlad.service.page import PageFiles
@@ -134,6 +133,7 @@ class Service:
                     expose_headers=["Retry-After"],
                 ),
             )
+        middleware.insert(0, Middleware(Counted, self._monitoring))
         app = Starlette(
             routes=routes,
             middleware=middleware,
@@ -301,24 +301,18 @@ class Service:
             raise RefusalError(404, "there is no index of this name; GET /v1/indexes lists those that there are")
         return index
 
-    def _route(self, path: str, handler: Handler, *methods: str) -> Route:
+    @staticmethod
+    def _route(path: str, handler: Handler, *methods: str) -> Route:
         async def answered(request: Request) -> Response:
-            start = time.perf_counter()
-            status = 500
+            request.scope[ROUTE] = path
             try:
-                try:
-                    response = await handler(request)
-                except RefusalError as refusal:
-                    response = refusal.response()
-                except ClientGoneError:
-                    response = Response(status_code=499)
-                except TfvladError as error:
-                    response = refusal_of(error).response()
-                status = response.status_code
-                return response
-            finally:
-                self._monitoring.requests.labels(path, status).inc()
-                self._monitoring.seconds.labels(path).observe(time.perf_counter() - start)
+                return await handler(request)
+            except RefusalError as refusal:
+                return refusal.response()
+            except ClientGoneError:
+                return Response(status_code=499)
+            except TfvladError as error:
+                return refusal_of(error).response()
 
         return Route(path, answered, methods=list(methods))
 
