@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +15,23 @@ from helpers.command_results import REASONS, Command, assert_listed, document, d
 from PIL import Image
 
 import tfvlad
+
+
+def test_files_that_are_gone_are_said_to_be(
+    command: Command, encoder: Path, queries: Path, photos: Path, tmp_path: Path
+) -> None:
+    path, own = tmp_path / "it's.index", tmp_path / "photos"
+    shutil.copytree(photos, own)
+    with tfvlad.Index.create(path, tfvlad.Encoder.load(encoder), local_features=0) as made:
+        made.sync(own)
+    (own / "003.jpg").unlink()
+    search = ("search", "--index", path, queries / "003.jpg")
+    found = command(*search)
+    assert [line.split()[-2] for line in found.out.splitlines() if line.endswith("(gone)")] == [str(own / "003.jpg")]
+    assert "1 file that was found is gone" in found.err
+    assert shlex.quote(str(path)) in found.err
+    told = json.loads(command(*search, "--format", "json").out)
+    assert [hit["path"] for hit in told[0]["hits"] if hit.get("gone")] == [str(own / "003.jpg")]
 
 
 def test_each_query_finds_its_photograph_first(command: Command, index: Path, queries: Path, photos: Path) -> None:

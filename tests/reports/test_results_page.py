@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import re
+import urllib.parse
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -36,7 +37,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if not self.elements or self.elements[-1][0] != "style":
+            self.text += data
 
     def of_class(self, name: str) -> list[Element]:
         return [element for element in self.elements if name in (element[1].get("class") or "").split()]
@@ -75,7 +77,7 @@ def test_a_row_per_query_and_a_tile_per_hit_in_order(tmp_path: Path, photos: lis
         "Query: photo3.png",
         "Hit 1: photo4.png",
     ]
-    assert re.findall(r"-?\d\.\d{3}", page.text.split("</style>")[-1].split("Query 1")[1]) == [
+    assert re.findall(r"-?\d\.\d{3}", page.text.split("Query 1")[1]) == [
         "0.988",
         "0.500",
         "-0.250",
@@ -128,6 +130,52 @@ def test_file_names_are_text(tmp_path: Path, name: str) -> None:
     assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
 
 
+@pytest.mark.parametrize("name", ["plain.png", "a b#c?d%41.png", "ü:é.png", "javascript:alert(1).png"])
+def test_a_picture_opens_its_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "some folder").mkdir()
+    (tmp_path / "pages").mkdir()
+    path = tmp_path / "some folder" / name
+    Image.new("RGB", (8, 8)).save(path)
+    page_path = tmp_path / "pages" / "page.html"
+    write_results_page(page_path, [QueryResult(str(path), [ResultHit(str(path), 1.0)])])
+    links = [attributes["href"] or "" for tag, attributes in Page(page_path).elements if tag == "a"]
+    assert len(links) == 2
+    for link in links:
+        opened = urllib.parse.urlsplit(urllib.parse.urljoin(page_path.as_uri(), link))
+        assert (opened.scheme, opened.query, opened.fragment) == ("file", "", "")
+        assert urllib.parse.unquote(opened.path) == str(path)
+
+
+def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    hits = [ResultHit(str(tmp_path / folder / "002.jpg"), 0.5) for folder in ("books", "covers")]
+    page = write(tmp_path, QueryResult("002.jpg", hits))
+    assert "books/002.jpg" in page.text
+    assert "covers/002.jpg" in page.text
+
+
+def test_every_query_can_be_reached_from_a_list(tmp_path: Path, photos: list[str]) -> None:
+    hits = (
+        [ResultHit(photos[1], 0.9, right=True)],
+        [ResultHit(photos[1], 0.9, right=False)],
+        [ResultHit(photos[1], 0.1)],
+    )
+    rows = [QueryResult(photos[number], of_query) for number, of_query in enumerate(hits)]
+    rows.append(QueryResult(photos[3], hits[2], unanswered="probably not in the index"))
+    page = write(tmp_path, *rows)
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    links = [attributes["href"] or "" for tag, attributes in page.elements if tag == "a"]
+    inside = [link[1:] for link in links if link.startswith("#")]
+    assert inside == ["query-1", "query-2", "query-3", "query-4", "queries"]
+    assert set(inside) <= ids
+    assert re.findall(r"photo(\d).png *([✓✗?]?)\n", page.text.split("All queries")[1]) == [
+        ("0", "✓"), ("1", "✗"), ("2", ""), ("3", "?")
+    ]  # fmt: skip
+
+
+def test_one_query_needs_no_list(tmp_path: Path, photos: list[str]) -> None:
+    assert "All queries" not in write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9)])).text
+
+
 def test_a_name_that_is_not_utf8_is_shown_with_an_escape(tmp_path: Path) -> None:
     path = os.path.join(str(tmp_path), os.fsdecode(b"caf\xe9.png"))
     Image.new("RGB", (8, 8)).save(path)
@@ -162,11 +210,14 @@ def test_a_pipe_in_place_of_a_photograph_is_not_waited_for(tmp_path: Path, photo
 
 def test_the_page_needs_nothing_else(tmp_path: Path, photos: list[str]) -> None:
     page = write(tmp_path, QueryResult(photos[0], [ResultHit(photos[1], 0.9, True)]), metrics={"mAP": 1.0})
-    addresses = [
-        value for _, attributes in page.elements for name in ("src", "href") if (value := attributes.get(name))
+    loaded = [
+        value
+        for tag, attributes in page.elements
+        for name in ("src", "href")
+        if tag != "a" and (value := attributes.get(name))
     ]
-    assert len(addresses) == 3  # two images and the empty icon
-    assert all(address.startswith("data:") for address in addresses)
+    assert len(loaded) == 3  # two images and the empty icon
+    assert all(address.startswith("data:") for address in loaded)
     assert not {"script", "iframe", "object"} & {tag for tag, _ in page.elements}
     assert not re.search(r"https?:|url\(|@import", page.source)
 

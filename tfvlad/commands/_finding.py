@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._printing import table
+from tfvlad.commands._printing import note, table
 from tfvlad.printable import printable
 
 if TYPE_CHECKING:
@@ -39,6 +41,17 @@ def check_verifier(verifier: str) -> None:
         SiftVerifier()
 
 
+def note_gone(index: str, hits: Iterable[tfvlad.Hit]) -> None:
+    """Says how many of the files that were found are no longer where they were indexed, and what to do."""
+    gone = {hit.path for hit in hits if not os.path.exists(hit.path)}
+    if gone:
+        files = "1 file that was found is" if len(gone) == 1 else f"{len(gone)} files that were found are"
+        note(
+            f"{files} gone: `tfvlad index --index {shlex.quote(index)}` brings the index up to date; "
+            "where a folder has moved, add --relocate OLD=NEW"
+        )
+
+
 def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
     """Returns a query and its hits as text, with inliers and verdicts where there are any."""
     from tfvlad.evaluation.queries_and_results import no_answer
@@ -49,5 +62,5 @@ def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
         for row, hit in zip(rows, hits, strict=True):
             row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
     for row, hit in zip(rows, hits, strict=True):
-        row.append(hit.path)
+        row.append(hit.path if os.path.exists(hit.path) else f"{hit.path} (gone)")
     return "\n".join(filter(None, [printable(query), printable(no_answer(hits) or ""), table([*head, "path"], rows)]))

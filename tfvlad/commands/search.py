@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import tfvlad
-from tfvlad.commands._finding import check_verifier, finding, hits_table
+from tfvlad.commands._finding import check_verifier, finding, hits_table, note_gone
 from tfvlad.commands._printing import print_json, report_failures, show
 from tfvlad.commands._writing import check_replaceable, check_writable, writing
 from tfvlad.errors import ConfigError, ImageError
@@ -60,8 +61,9 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
             print_json([_as_json(query, of_query) for query, of_query in found])
         else:
             show("\n\n".join(hits_table(query, of_query) for query, of_query in found))
+        note_gone(values.index, (hit for hits in searched.hits for hit in hits))
         if values.html:
-            _write_page(values.html, index, found, finding(values), part)
+            _write_page(values.html, index, found, finding(values), part, _about(values.index, index))
     return report_failures(searched.failures)
 
 
@@ -70,7 +72,12 @@ def _expand(operand: str) -> list[str]:
 
 
 def _write_page(
-    path: str, index: tfvlad.Index, found: Sequence[tuple[str, list[tfvlad.Hit]]], finding: Finding, part: Part | None
+    path: str,
+    index: tfvlad.Index,
+    found: Sequence[tuple[str, list[tfvlad.Hit]]],
+    finding: Finding,
+    part: Part | None,
+    about: str,
 ) -> None:
     """Writes the page of results; the first verified hits of the first queries are explained on it."""
     from tfvlad.evaluation import QueryResult, ResultHit
@@ -108,7 +115,13 @@ def _write_page(
     )
     check_replaceable(path, [query for query, _ in found])
     with writing(path):
-        write_results_page(path, results, explain=explain)
+        write_results_page(path, results, notes=[about], explain=explain)
+
+
+def _about(path: str, index: tfvlad.Index) -> str:
+    """Says which index was searched, and when."""
+    when = time.strftime("%Y-%m-%d at %H:%M")
+    return f"Index {path}: {len(index):,} images, made by encoder {index.fingerprint[:12]}. Searched on {when}."
 
 
 def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
@@ -121,6 +134,8 @@ def _as_json(query: str, hits: Sequence[tfvlad.Hit]) -> dict[str, object]:
 
 def _hit_as_json(hit: tfvlad.Hit) -> dict[str, object]:
     told: dict[str, object] = {"path": hit.path, "score": round(hit.score, 6)}
+    if not os.path.exists(hit.path):
+        told["gone"] = True
     if hit.verdict is not None:
         told |= {
             "inliers": hit.inliers,

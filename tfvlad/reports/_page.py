@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import os
+import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -81,8 +82,9 @@ def write_page(
     Args:
       path: the HTML file; it appears, or replaces an earlier one, only when it is complete.
       template: the template's file name.
-      filters: the filters that the template uses beside ``figure`` and ``file_name``. The function ``thumbnail`` is
-        there, too; in place of a thumbnail that cannot be made it returns the reason.
+      filters: the filters that the template uses beside ``figure``, ``file_name``, ``folder_name`` and ``address``, a
+        file's as the page links to it. The function ``thumbnail`` is there, too; in place of a thumbnail that cannot be
+        made it returns the reason.
       content: ``title``, ``notes``, ``metrics`` and whatever else the template shows.
 
     Raises:
@@ -96,7 +98,10 @@ def write_page(
         lstrip_blocks=True,
         finalize=_without_control_characters,
     )
-    environment.filters.update(figure=_figure, file_name=os.path.basename, **filters)
+    address = functools.partial(_address, os.path.dirname(os.path.realpath(path)))
+    environment.filters.update(
+        figure=_figure, file_name=os.path.basename, folder_name=_folder_name, address=address, **filters
+    )
     environment.globals.update(thumbnail=functools.lru_cache(THUMBNAILS_KEPT)(_thumbnail_or_reason))
     page = environment.get_template(template).generate(**content)
     with atomic_file(path) as partial, open(partial, "w", encoding="utf-8", errors="replace") as file:
@@ -108,6 +113,21 @@ def _without_control_characters(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, markupsafe.Markup) or value.isprintable():
         return value
     return "\n".join(printable(line) for line in value.split("\n"))
+
+
+def _folder_name(path: str) -> str:
+    """The last folder of a path with its slash, such as ``covers/``; nothing where the path has no folder."""
+    name = os.path.basename(os.path.dirname(path))
+    return name + "/" if name else ""
+
+
+def _address(folder: str, path: str) -> str:
+    """The address of a file for a page in a folder: relative, so that both may be moved together."""
+    try:
+        relative = os.path.relpath(os.path.abspath(path), folder)
+    except ValueError:  # on another drive of Windows, or not a path at all
+        relative = path
+    return urllib.parse.quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def _figure(value: float | str) -> str:
