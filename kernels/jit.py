@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import platformdirs
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 
@@ -44,10 +47,26 @@ def compile_as(variant: str, function: Function, **options: Any) -> Function:
     copy.__doc__ = function.__doc__
     compiled: Function
     try:
-        compiled = numba.njit(copy, cache=True, **OPTIONS, **options)
+        with _cache_of_the_user():
+            compiled = numba.njit(copy, cache=True, **OPTIONS, **options)
     except RuntimeError:  # no folder to cache in can be written: compile anew in every process
         compiled = numba.njit(copy, **OPTIONS, **options)
     return compiled
+
+
+@contextlib.contextmanager
+def _cache_of_the_user() -> Iterator[None]:
+    """Lets Numba cache in the user's cache folder, unless NUMBA_CACHE_DIR names another one.
+
+    By itself Numba caches beside the sources, where ``pip uninstall`` leaves the files behind. It still does where the
+    user's folder cannot be written.
+    """
+    chosen = config.CACHE_DIR
+    config.CACHE_DIR = chosen or os.path.join(platformdirs.user_cache_dir("tfvlad", appauthor=False), "kernels")
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = chosen
 
 
 def kernel(function: Function) -> Function:

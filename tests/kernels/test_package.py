@@ -96,6 +96,16 @@ print(os.waitpid(child, 0)[1], thread_count())
     assert run("-W", "ignore", "-c", ENCODE + script, NUMBA_NUM_THREADS="2").split() == ["0", "2"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names the cache folder as Linux does")
+def test_what_is_compiled_is_kept_in_the_cache_folder_of_the_user(tmp_path: Path) -> None:
+    package = tmp_path / "tfvlad_kernels"
+    shutil.copytree(Path(tfvlad_kernels.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    script = "import numpy as np; from tfvlad_kernels import normalization as n; n.squared_norm(np.ones(2, np.float32))"
+    run("-c", script, PYTHONPATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert list((tmp_path / "cache" / "tfvlad" / "kernels").rglob("*.nbi"))
+    assert not list(package.rglob("*.nbi"))
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     package = tmp_path / "tfvlad_kernels"
     shutil.copytree(Path(tfvlad_kernels.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
