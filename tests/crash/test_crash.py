@@ -39,8 +39,9 @@ def test_opening_again_and_again_uses_up_nothing(tmp_path: Path) -> None:
     opening.make(tmp_path / "index", 4000)
     used = list(opening.open_often(tmp_path / "index", 15))
     settled, last = used[4], used[-1]
-    assert last.file_descriptors == settled.file_descriptors
-    assert last.threads == settled.threads
+    # What earlier tests left behind may end meanwhile.
+    assert last.file_descriptors <= settled.file_descriptors
+    assert last.threads <= settled.threads
     assert last.mebibytes - settled.mebibytes < 8, (
         used
     )  # one graph of these is 1.6 MiB, and it was opened 10 times more

@@ -87,9 +87,9 @@ def test_vlad_is_far_above_mean_pooling(measure, covers: Path, capsys: pytest.Ca
 
 
 def test_layer_path_and_kernel_path_agree(measure, covers: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    encoder = tfvlad.Encoder.load(measure(capsys, "fire8_concat", 448)[0])
+    encoder = tfvlad.Encoder.load(measure(capsys, "fire8_concat", 224)[0])
     paths = image_paths(covers / "E63")[:12]
-    loader = ImageLoader(448, "stretch", "caffe")
+    loader = ImageLoader(224, "stretch", "caffe")
     in_graph = np.asarray(encoder.model()(np.stack([loader.load(path) for path in paths])))
     assert np.sum(in_graph * encoder.encode(paths), axis=1).min() >= 0.9999
 
