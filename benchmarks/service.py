@@ -4,12 +4,12 @@
         [--search quick]
 
 Starts `tfvlad serve` on the index, on the loopback address, and sends it the images as multipart forms from one
-process.
-In each round, `Encoder.encode` encodes all images while the service is idle; then the service is asked for all of them
-by so many clients at once, which is saturation. Prints both rates, and the median of their ratios within a round; then
-the latency of single requests, one after the other, and under half of the saturation's rate, with Poisson arrivals that
-do not wait for answers. Each is done twice: `quick` compares descriptors only, as `Encoder.encode` is one forward pass;
-the default search encodes all views and verifies, and is beside `Encoder.describe_views`.
+process. In each round, `Encoder.encode` encodes all images while the service is idle; then the service is asked for all
+of them by so many clients at once, which is saturation. Prints both rates, and the median of their ratios within a
+round; then the latency of single requests, one after the other, and under half of the saturation's rate, with requests
+that do not wait for answers: at even intervals, as k6 and wrk2 send them, and at random (Poisson). Each is done twice:
+`quick` compares descriptors only, as `Encoder.encode` is one forward pass; the default search encodes all views and
+verifies, and is beside `Encoder.describe_views`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import numpy as np
 from timing import parser, print_table, write_json
@@ -46,9 +46,11 @@ class Row:
       service_rate: requests per second at saturation.
       ratio: the median, over rounds, of the latter in the former.
       single_ms: the median latency of single requests.
-      p50_ms: the median latency under half of the load.
-      p99_ms: likewise, the 99th percentile.
-      refused: requests that were refused under half of the load.
+      even_p50_ms: the median latency under half of the load, where requests come at even intervals.
+      even_p99_ms: likewise, the 99th percentile.
+      random_p50_ms: the median latency under half of the load, where requests come at random.
+      random_p99_ms: likewise, the 99th percentile.
+      refused: requests that were refused under half of the load, of both kinds.
       connections: that were open under half of the load, at most.
     """
 
@@ -57,8 +59,10 @@ class Row:
     service_rate: float
     ratio: float
     single_ms: float
-    p50_ms: float
-    p99_ms: float
+    even_p50_ms: float
+    even_p99_ms: float
+    random_p50_ms: float
+    random_p99_ms: float
     refused: int
     connections: int
 
@@ -127,15 +131,16 @@ async def one_after_the_other(port: int, requests: Sequence[bytes]) -> Seconds:
         return taken
 
 
-async def arriving(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> tuple[Seconds, int, int]:
-    """Latencies where requests arrive at random, so many per second; how many were refused; connections.
+async def arriving(
+    port: int, requests: Sequence[bytes], intervals: Iterator[float], seconds: float
+) -> tuple[Seconds, int, int]:
+    """Latencies where requests arrive in such intervals; how many were refused; connections.
 
     A request's time begins when it arrives, whatever the service is doing then.
     """
     async with _connections(port) as connections:
         taken: Seconds = []
         refused = 0
-        generator = random.Random(0)
 
         async def ask(request: bytes, arrived: float) -> None:
             nonlocal refused
@@ -147,7 +152,7 @@ async def arriving(port: int, requests: Sequence[bytes], rate: float, seconds: f
         tasks = []
         begin = arrival = time.perf_counter()
         for request in itertools.cycle(requests):
-            arrival += generator.expovariate(rate)
+            arrival += next(intervals)
             if arrival - begin > seconds:
                 break
             await asyncio.sleep(max(0.0, arrival - time.perf_counter()))
@@ -210,17 +215,20 @@ def measure(
         service_rates.append(asyncio.run(saturate(port, requests, clients)))
     rate = float(np.median(service_rates))
     single = asyncio.run(one_after_the_other(port, requests[: max(5, round(rate * seconds / 4))]))
-    taken, refused, connections = asyncio.run(arriving(port, requests, rate / 2, seconds))
+    generator = random.Random(0)
+    even, even_refused, connections = asyncio.run(arriving(port, requests, itertools.repeat(2 / rate), seconds))
+    at_random, refused, more_connections = asyncio.run(
+        arriving(port, requests, iter(lambda: generator.expovariate(rate / 2), None), seconds)
+    )
     return Row(
         search,
         float(np.median(encoder_rates)),
         rate,
         float(np.median(np.array(service_rates) / encoder_rates)),
         1000 * float(np.median(single)),
-        1000 * float(np.percentile(taken, 50)),
-        1000 * float(np.percentile(taken, 99)),
-        refused,
-        connections,
+        *(1000 * float(np.percentile(taken, part)) for taken in (even, at_random) for part in (50, 99)),
+        even_refused + refused,
+        max(connections, more_connections),
     )
 
 
@@ -252,11 +260,14 @@ def main() -> None:
         ]
     print_table(
         "service",
-        ("search", "encoder/s", "service/s", "ratio", "single ms", "p50 ms", "p99 ms", "p99/single", "refused"),
+        ("search", "encoder/s", "service/s", "ratio", "single ms", "even: p50 ms", "p99 ms", "p99/single",
+         "random: p50 ms", "p99 ms", "p99/single", "refused"),
         (
             (
                 row.search, f"{row.encoder_rate:.1f}", f"{row.service_rate:.1f}", f"{row.ratio:.3f}",
-                f"{row.single_ms:.1f}", f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}", f"{row.p99_ms / row.single_ms:.2f}",
+                f"{row.single_ms:.1f}",
+                f"{row.even_p50_ms:.1f}", f"{row.even_p99_ms:.1f}", f"{row.even_p99_ms / row.single_ms:.2f}",
+                f"{row.random_p50_ms:.1f}", f"{row.random_p99_ms:.1f}", f"{row.random_p99_ms / row.single_ms:.2f}",
                 row.refused,
             )
             for row in rows

@@ -20,6 +20,8 @@ from helpers.fake_encoder import FakeEncoder
 from helpers.service_process import ServiceProcess
 from helpers.services import asked, picture, settings
 
+from tfvlad.service.server import listen
+
 spec = importlib.util.spec_from_file_location("slow_clients", Path(__file__).with_name("slow_clients.py"))
 assert spec is not None
 assert spec.loader is not None
@@ -48,6 +50,14 @@ def test_clients_that_never_finish_are_ended_and_cost_the_others_nothing(running
     taken, ended = asyncio.run(asyncio.wait_for(measure(), 120))
     assert len(taken) == 20
     assert len(ended) == 200
+
+
+def test_answers_do_not_wait_for_the_client_to_confirm_what_came_before() -> None:
+    with listen("127.0.0.1", 0) as opened, socket.create_connection(opened.getsockname()):
+        opened.setblocking(True)
+        accepted, _ = opened.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_head_that_never_comes(running: ServiceProcess) -> None:

@@ -24,7 +24,7 @@ from tfvlad.errors import ImageError
 from tfvlad.images.views import View
 
 _BATCH = 64  # forward passes; an image has one for each turn of its views
-_RUNNERS = 2  # batches at once: one is decoded while the other is in the network
+_GATHERING = 0.005  # of the time of the batch before
 
 # What is made of an image: by which method of the encoder, with which arguments. Equal ones go into one batch.
 _Kind = tuple[str, tuple[View, ...], float]
@@ -70,10 +70,9 @@ class EncoderQueue:
         self._queue: list[_Waiting] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._runners = [threading.Thread(target=self._run, name=f"tfvlad-encoder-{n}") for n in range(_RUNNERS)]
-        for runner in self._runners:
-            runner.daemon = True
-            runner.start()
+        # One thread: two batches at once, each on all cores, would drive each other's values out of the caches.
+        self._runner = threading.Thread(target=self._run, name="tfvlad-encoder", daemon=True)
+        self._runner.start()
 
     def __len__(self) -> int:
         """How many images wait."""
@@ -103,15 +102,14 @@ class EncoderQueue:
         self._encoder.save(path)
 
     def close(self) -> None:
-        """Ends the threads; who still waits is told so."""
+        """Ends the thread; who still waits is told so."""
         with self._changed:
             self._closed = True
             queue, self._queue = self._queue, []
             self._changed.notify_all()
         for waiting in queue:
             waiting.result.cancel()
-        for runner in self._runners:
-            runner.join()
+        self._runner.join()
 
     def _ask(self, sources: Iterable[Any], kind: _Kind) -> Iterator[Any]:
         waiting = [_Waiting(kind, source, concurrent.futures.Future()) for source in sources]
@@ -126,7 +124,8 @@ class EncoderQueue:
             yield result
 
     def _run(self) -> None:
-        while batch := self._next_batch():
+        gathering = 0.0
+        while batch := self._next_batch(gathering):
             name, views, scale = batch[0].kind
             arguments = (views, scale) if name == "describe_views" else ()
             start = time.perf_counter()
@@ -141,14 +140,22 @@ class EncoderQueue:
             except BaseException as error:  # each caller raises it, and the thread goes on
                 for one in batch[done:]:
                     one.result.set_exception(error)
+            seconds = time.perf_counter() - start
             if self._on_batch is not None:
-                self._on_batch(len(batch), time.perf_counter() - start)
+                self._on_batch(len(batch), seconds)
+            gathering = _GATHERING * seconds if len(batch) > 1 else 0.0
 
-    def _next_batch(self) -> list[_Waiting]:
-        """What is encoded next, the longest waiting first; nothing when the queue is closed."""
+    def _next_batch(self, gathering: float) -> list[_Waiting]:
+        """What is encoded next, the longest waiting first; nothing when the queue is closed.
+
+        Args:
+          gathering: seconds to wait for others behind the first. Several clients that were answered together ask again
+            one behind the other, and an image alone takes up to twice its part of a batch.
+        """
         with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
+            if not self._queue:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                self._changed.wait_for(lambda: self._closed, gathering)
             if not self._queue:
                 return []
             kind = self._queue[0].kind

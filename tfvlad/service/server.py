@@ -106,6 +106,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.create_server((host, port), family=family, backlog=1024)
     opened.setblocking(False)
+    # Connections inherit it. Otherwise the second packet of each answer waits, for 40 ms, until the first is confirmed.
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
 
 
