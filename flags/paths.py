@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from absl import flags
 
+from tfvlad.errors import ConfigError
+
+_LONGEST_TOKEN = 4096  # bytes of its file
+
 SERVED = "the URL of a served one (grpc://HOST:PORT/NAME, http://HOST:PORT/v1/models/NAME)"
 
 
@@ -45,6 +49,27 @@ def define_index(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --index, which is needed."""
     flags.DEFINE_string("index", None, "The index's folder; needed.", flag_values=values)
     require("index", values)
+
+
+def define_token_file(values: flags.FlagValues, help_text: str) -> None:
+    """Defines --token_file."""
+    flags.DEFINE_string("token_file", None, help_text, flag_values=values)
+
+
+def token(values: flags.FlagValues) -> str | None:
+    """Returns what the file of --token_file holds; None where there is none.
+
+    Raises:
+      ConfigError: it is not a file of one token.
+      OSError: it cannot be read.
+    """
+    if values.token_file is None:
+        return None
+    with open(values.token_file, "rb") as file:
+        data = file.read(_LONGEST_TOKEN + 1)
+    if len(data) > _LONGEST_TOKEN or not data.isascii():
+        raise ConfigError(f"--token_file={values.token_file}: not a file of one token")
+    return data.decode("ascii").strip()
 
 
 def define_output(values: flags.FlagValues, default: str | None, help_text: str) -> None:

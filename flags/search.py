@@ -9,6 +9,7 @@ from absl import flags
 from tfvlad.config import VerifierName
 from tfvlad.errors import ConfigError
 from tfvlad.images.views import KINDS, parse_views
+from tfvlad_flags.paths import define_token_file
 
 _MOST_VERIFIED = 100_000  # some GiB of local features
 _MOST_EXPANDED = 1000
@@ -21,6 +22,33 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("k", 10, "Hits per query.", lower_bound=1, flag_values=values)
     define_box(values)
     define_finding(values)
+
+
+def define_searched(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines what is searched: --index, or --server with its --token_file."""
+    flags.DEFINE_string(
+        "index", None, "The index's folder; needed. With --server, the name of an index there.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "server",
+        None,
+        "Let a running `tfvlad serve` search, such as http://127.0.0.1:8000; its network is loaded already.",
+        flag_values=values,
+    )
+    define_token_file(values, "A file with the token that the server wants.")
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        ["index", "server"],
+        lambda given: bool(given["index"] or given["server"]),
+        message="--index is needed",
+        flag_values=values,
+    )
+
+
+def define_fetch(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --fetch."""
+    flags.DEFINE_boolean(
+        "fetch", False, "Get queries that are URLs from the web: 64 MiB and 30 seconds at most.", flag_values=values
+    )
 
 
 def define_finding(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -8,9 +8,8 @@ from absl import flags
 
 from tfvlad.errors import ConfigError
 from tfvlad.service.settings import ServiceSettings
-from tfvlad_flags.paths import SERVED, require
+from tfvlad_flags.paths import SERVED, define_token_file, require, token
 
-_LONGEST_TOKEN = 4096  # bytes of its file
 _MIB = 2**20
 
 
@@ -29,11 +28,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer(
         "port", 8000, "The port; 0 takes any that is free.", lower_bound=0, upper_bound=65535, flag_values=values
     )
-    flags.DEFINE_string(
-        "token_file",
-        None,
-        "A file with a token of 16 characters or more; clients must send it as Authorization: Bearer TOKEN.",
-        flag_values=values,
+    define_token_file(
+        values, "A file with a token of 16 characters or more; clients must send it as Authorization: Bearer TOKEN."
     )
     flags.DEFINE_multi_string(
         "cors_origin",
@@ -93,18 +89,8 @@ def settings(values: flags.FlagValues = flags.FLAGS) -> ServiceSettings:
       ConfigError: the token or an origin is not what it should be.
       OSError: the token's file cannot be read.
     """
-    token = None
-    if values.token_file is not None:
-        with open(values.token_file, "rb") as file:
-            data = file.read(_LONGEST_TOKEN + 1)
-        try:
-            token = data.decode("ascii").strip()
-            if len(data) > _LONGEST_TOKEN:
-                raise ValueError
-        except ValueError:
-            raise ConfigError(f"--token_file={values.token_file}: not a file of one token") from None
     return ServiceSettings(
-        token=token,
+        token=token(values),
         cors_origins=tuple(values.cors_origin),
         max_body=values.max_body * _MIB,
         max_bodies=max(ServiceSettings.max_bodies, values.max_body * _MIB),

@@ -29,7 +29,7 @@ FLAGS = {
     },
     "search": {
         "index", "encoder", "k", "exact", "format", "html", "max_pixels", "verify", "verifier", "query_views", "box",
-        "expand", "reciprocal",
+        "expand", "reciprocal", "server", "token_file", "fetch",
     },
     "evaluate": {
         "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",

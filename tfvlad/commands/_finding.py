@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -41,9 +41,13 @@ def check_verifier(verifier: str) -> None:
         SiftVerifier()
 
 
-def note_gone(index: str, hits: Iterable[tfvlad.Hit]) -> None:
-    """Says how many of the files that were found are no longer where they were indexed, and what to do."""
-    gone = {hit.path for hit in hits if not os.path.exists(hit.path)}
+def gone_files(hits: Iterable[tfvlad.Hit]) -> set[str]:
+    """The paths of those files that are no longer where they were indexed."""
+    return {hit.path for hit in hits if not os.path.exists(hit.path)}
+
+
+def note_gone(index: str, gone: Collection[str]) -> None:
+    """Says how many of the files that were found are gone, and what to do."""
     if gone:
         files = "1 file that was found is" if len(gone) == 1 else f"{len(gone)} files that were found are"
         note(
@@ -52,8 +56,8 @@ def note_gone(index: str, hits: Iterable[tfvlad.Hit]) -> None:
         )
 
 
-def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
-    """Returns a query and its hits as text, with inliers and verdicts where there are any."""
+def hits_table(query: str, hits: Sequence[tfvlad.Hit], gone: Collection[str] = ()) -> str:
+    """Returns a query and its hits as text: inliers and verdicts where there are any, and which files are gone."""
     from tfvlad.evaluation.queries_and_results import no_answer
 
     head, rows = ["rank", "score"], [[str(rank), f"{hit.score:.4f}"] for rank, hit in enumerate(hits, start=1)]
@@ -62,5 +66,5 @@ def hits_table(query: str, hits: Sequence[tfvlad.Hit]) -> str:
         for row, hit in zip(rows, hits, strict=True):
             row += ["-", "-"] if hit.verdict is None else [str(hit.inliers), hit.verdict]
     for row, hit in zip(rows, hits, strict=True):
-        row.append(hit.path if os.path.exists(hit.path) else f"{hit.path} (gone)")
+        row.append(f"{hit.path} (gone)" if hit.path in gone else hit.path)
     return "\n".join(filter(None, [printable(query), printable(no_answer(hits) or ""), table([*head, "path"], rows)]))

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tfvlad.serving._outputs import UnavailableError, quoted
@@ -28,23 +29,26 @@ class Answer(NamedTuple):
       status: HTTP's number.
       reason: what the server calls it.
       body: of an error, only the beginning.
+      location: where a redirect leads.
     """
 
     status: int
     reason: str
     body: bytes
+    location: str | None = None
 
 
 class TooLongError(Exception):
     """An answer of more bytes than may be read."""
 
 
-def post(url: str, body: bytes, most: int, until: float) -> Answer:
-    """Sends JSON and returns the answer. Redirects are not followed; proxies are those of the environment.
+def ask(url: str, body: bytes | None, headers: Mapping[str, str], most: int, until: float) -> Answer:
+    """Sends a request and returns the answer. Redirects are not followed; proxies are those of the environment.
 
     Args:
       url: ``http://`` or ``https://``.
-      body: the JSON.
+      body: what is posted; None gets what is there.
+      headers: of the request.
       most: bytes of the answer's body that may be read.
       until: when it must be there, as `time.monotonic` tells it: for looking up the name, connecting, sending and
         receiving together.
@@ -54,7 +58,10 @@ def post(url: str, body: bytes, most: int, until: float) -> Answer:
       TooLongError: the body is longer. It has been read no further than that, and not at all if its length was told.
       UnavailableError: the server cannot be reached, does not speak HTTP, or closed the connection too early.
     """
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        request = urllib.request.Request(url, body, dict(headers))
+    except ValueError as error:
+        raise UnavailableError(quoted(str(error))) from None
     opener = urllib.request.OpenerDirector()  # the usual one would follow redirects, and open files
     for handler in (urllib.request.ProxyHandler(), _HttpHandler(), _HttpsHandler()):
         opener.add_handler(handler)
@@ -62,7 +69,7 @@ def post(url: str, body: bytes, most: int, until: float) -> Answer:
         with opener.open(request, timeout=_left(until)) as answer:
             if answer.status == http.HTTPStatus.OK:
                 return Answer(answer.status, answer.reason, _read(answer, most))
-            return Answer(answer.status, answer.reason, _beginning(answer))
+            return Answer(answer.status, answer.reason, _beginning(answer), answer.headers.get("Location"))
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):

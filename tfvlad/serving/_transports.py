@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from tfvlad.errors import ConfigError, ServingError
 from tfvlad.serving import _json_outputs, _proto_outputs
-from tfvlad.serving._http import TooLongError, post
+from tfvlad.serving._http import TooLongError, ask
 from tfvlad.serving._outputs import Arrays, Outputs, UnavailableError, quoted
 from tfvlad.serving._protos import predict_request
 
+_JSON = {"Content-Type": "application/json"}
 _FORMS = "grpc://HOST:PORT/NAME or http://HOST:PORT/v1/models/NAME, either with /versions/N behind it"
 
 
@@ -150,7 +151,7 @@ class RestTransport:
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
         most = _json_outputs.most_bytes(expected)
         try:
-            answer = post(f"{self._url}:predict", body, most, until)
+            answer = ask(f"{self._url}:predict", body, _JSON, most, until)
         except TooLongError:
             raise ServingError(f"{self._url}: the answer has more than {most} bytes, and is not read") from None
         except UnavailableError as error:
