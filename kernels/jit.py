@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-import platformdirs
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
+from numba.misc.appdirs import user_cache_dir
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,7 +62,7 @@ def _cache_of_the_user() -> Iterator[None]:
     user's folder cannot be written.
     """
     chosen = config.CACHE_DIR
-    config.CACHE_DIR = chosen or os.path.join(platformdirs.user_cache_dir("tfvlad", appauthor=False), "kernels")
+    config.CACHE_DIR = chosen or os.path.join(user_cache_dir("tfvlad", appauthor=False), "kernels")
     try:
         yield
     finally:

@@ -89,8 +89,7 @@ def _fetched(url: str) -> bytes:
     Raises:
       ValueError: it cannot be had, in one line.
     """
-    from tfvlad.serving._http import TooLongError, ask
-    from tfvlad.serving._outputs import UnavailableError
+    from tfvlad.serving.bounded_http import TooLongError, UnavailableError, ask
 
     until = time.monotonic() + _SECONDS
     for _ in range(_REDIRECTS + 1):

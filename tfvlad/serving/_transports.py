@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from tfvlad.errors import ConfigError, ServingError
 from tfvlad.serving import _json_outputs, _proto_outputs
-from tfvlad.serving._http import TooLongError, ask
 from tfvlad.serving._outputs import Arrays, Outputs, UnavailableError, quoted
 from tfvlad.serving._protos import predict_request
+from tfvlad.serving.bounded_http import TooLongError, ask
 
 _JSON = {"Content-Type": "application/json"}
 _FORMS = "grpc://HOST:PORT/NAME or http://HOST:PORT/v1/models/NAME, either with /versions/N behind it"

@@ -10,8 +10,8 @@ from typing import Any
 
 from tfvlad.errors import ConfigError, ImageError, ServingError
 from tfvlad.index import Hit
-from tfvlad.serving._http import Answer, TooLongError, ask
-from tfvlad.serving._outputs import UnavailableError, quoted
+from tfvlad.serving._outputs import quoted
+from tfvlad.serving.bounded_http import Answer, TooLongError, UnavailableError, ask
 
 _SECONDS = 150.0  # a service answers within 120 of its own, or says that it cannot
 _MOST_BYTES = 16 * 2**20  # of an answer; a thousand hits take some 300 kB

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from tfvlad.serving._outputs import UnavailableError, quoted
 
+__all__ = ["Answer", "TooLongError", "UnavailableError", "ask"]
+
 _PIECE = 2**16  # bytes that are sent or received between two looks at the clock
 _LONGEST_ERROR = 4096  # bytes of the text that comes with an error
 
