@@ -66,3 +66,24 @@ def test_a_library_is_silent_in_a_file(capsys: pytest.CaptureFixture[str]) -> No
         time.sleep(0.3)
         bar.update()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_what_takes_minutes_says_once_what_would_be_faster(
+    as_lines: bool, terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if as_lines:
+        progress.show_plain_lines()
+    settings = {} if as_lines else {"file": terminal, "ncols": 80}
+    with Progress(None, "Encoding", 10**5, if_long="Use a smaller network", **settings) as bar:
+        bar.update()
+        time.sleep(0.4)
+    shown = capsys.readouterr().err if as_lines else terminal.getvalue()
+    assert len(re.findall(r"About \d+ more minutes at \d+(\.\d+)? images/s. Use a smaller network\n", shown)) == 1
+
+
+def test_what_takes_seconds_does_not(terminal: Terminal) -> None:
+    with Progress(None, "Encoding", 20, if_long="Use a smaller network", file=terminal, ncols=80) as bar:
+        bar.update(5)
+        time.sleep(0.4)
+    assert "smaller" not in terminal.getvalue()

@@ -12,9 +12,16 @@ from tqdm import tqdm
 
 from tfvlad.printable import printable
 
+# What `Progress` may say of a network's work.
+FASTER = (
+    "An earlier layer, a smaller image size or a smaller network is faster, and a GPU much faster: see "
+    "docs/guides/performance.md"
+)
+
 _DELAY = 2.0  # seconds of work before anything is shown
 _REFRESHED = 0.5  # seconds between two states of a bar
 _LINES = 15.0  # seconds between two plain lines
+_LONG = 120.0  # seconds that are left, from which on it is said what would be faster
 _PLAIN = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} so far, {remaining} left"
 _WITHOUT_TOTAL = "{desc}: {elapsed} so far"
 
@@ -38,6 +45,7 @@ class Progress(tqdm):  # type: ignore[type-arg]
       desc: what is being done.
       total: how many pieces there are; where it is None, only the time is shown.
       unit: what a piece is, with a space before it.
+      if_long: one line, shown once, where the first pieces tell that more than two minutes are left.
 
     Example:
       >>> for image in Progress(images, "Encoding", len(images)):
@@ -50,9 +58,11 @@ class Progress(tqdm):  # type: ignore[type-arg]
         desc: str | None = None,
         total: float | None = None,
         unit: str = " images",
+        if_long: str | None = None,
         **settings: Any,
     ) -> None:
         self._stopped = threading.Event()
+        self._if_long = if_long
         stream: TextIO | None = settings.get("file", sys.stderr)
         self._as_lines = _plain_lines and stream is not None and not stream.isatty()
         if total is None:
@@ -86,6 +96,18 @@ class Progress(tqdm):  # type: ignore[type-arg]
         while not self._stopped.wait(wait):
             with self.get_lock():  # type: ignore[no-untyped-call]
                 if not self._stopped.is_set():
+                    self._say_if_long()
                     self.refresh()
                     self.last_print_t = time.time()
             wait = every
+
+    def _say_if_long(self) -> None:
+        done, seconds = self.n - self.initial, time.time() - self.start_t
+        if self._if_long is None or not self.total or done <= 0:
+            return
+        left = (self.total - self.n) * seconds / done
+        if left > _LONG:
+            rate, minutes = done / seconds, round(left / 60)
+            line = f"About {minutes} more minutes at {rate:.{0 if rate >= 10 else 1}f}{self.unit}/s. {self._if_long}"
+            self.write(line, file=self.fp, nolock=True)
+            self._if_long = None

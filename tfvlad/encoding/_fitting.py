@@ -15,7 +15,7 @@ from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.encoding.whitening import TooFewDirectionsError, Whitening, check_dim, fit_whitening
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images.sources import Source
-from tfvlad.progress import Progress
+from tfvlad.progress import FASTER, Progress
 
 Floats = npt.NDArray[np.float32]
 OnError = Callable[[ImageError], None]
@@ -121,7 +121,7 @@ class Fitting:
 
     def _batches(self, chosen: npt.NDArray[np.intp], stage: str) -> Iterator[FeatureBatch[str]]:
         sources = (self._sources[i] for i in chosen)
-        with Progress(None, stage, len(chosen)) as bar:
+        with Progress(None, stage, len(chosen), if_long=FASTER) as bar:
             for window in self._extractor.stream(sources):
                 for batch in window:
                     if isinstance(batch, FeatureBatch):

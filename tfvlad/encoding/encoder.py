@@ -38,7 +38,7 @@ from tfvlad.images.sources import ImageLike, Source, as_sources
 from tfvlad.images.views import View
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
 from tfvlad.networks.named import comes_by_name
-from tfvlad.progress import Progress
+from tfvlad.progress import FASTER, Progress
 
 Floats = npt.NDArray[np.float32]
 
@@ -165,7 +165,7 @@ class Encoder:
         sources = as_sources(sources)
         total = len(sources) if isinstance(sources, Sized) else None
         rows = []
-        for row in Progress(self.encode_stream(sources), "Encoding", total):
+        for row in Progress(self.encode_stream(sources), "Encoding", total, if_long=FASTER):
             if isinstance(row, ImageError):
                 raise row
             rows.append(row)

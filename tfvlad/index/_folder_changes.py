@@ -17,7 +17,7 @@ from tfvlad.images.files import read_regular
 from tfvlad.images.listing import PassedOver, list_images, too_large
 from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog import Catalog, FailureRow, FileRow, Ids, Stamp
-from tfvlad.progress import Progress
+from tfvlad.progress import FASTER, Progress
 
 # SQLite's largest integer. Some file systems have numbers, and dates so late, that do not fit.
 _LARGEST = 2**63 - 1
@@ -91,7 +91,7 @@ class Scan:
             return
         name = os.path.basename(self._root.path)
         walk = list_images(self._root.path, self._not_listed, self.passed_over)
-        with Progress(walk, name, files) as paths:
+        with Progress(walk, name, files, if_long=FASTER) as paths:
             for path in paths:
                 if (file := self._look(path)) is not None:
                     yield file
