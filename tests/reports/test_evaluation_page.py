@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
 from tfvlad.evaluation.summary import Curve, EvaluationPage, JudgedQuery
-from tfvlad.reports._page import thumbnail
+from tfvlad.images.thumbnails import thumbnail
 from tfvlad.reports.evaluation_page import write_evaluation_page
 from tfvlad.reports.results_page import QUERY_SIDE
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from tfvlad.evaluation.queries_and_results import QueryResult, ResultHit
+from tfvlad.images.thumbnails import Thumbnail, thumbnail
 from tfvlad.reports import _page
-from tfvlad.reports._page import thumbnail
 from tfvlad.reports.results_page import HIT_SIDE, QUERY_SIDE, write_results_page
 
 Element = tuple[str, dict[str, str | None]]
@@ -233,7 +233,7 @@ def test_each_file_is_encoded_once(tmp_path: Path, photos: list[str], monkeypatc
     encoded: list[tuple[str, int]] = []
     real = _page.thumbnail
 
-    def counted(path: str, side: int, box: object) -> _page.Thumbnail:
+    def counted(path: str, side: int, box: object) -> Thumbnail:
         encoded.append((path, side))
         return real(path, side)
 

@@ -149,6 +149,22 @@ class Encoder:
         made = f"{self.aggregation.name} of {layer}, {config.image_size} px, {self.dim} dimensions"
         return f"<Encoder {self.fingerprint[:12]}: {made}>"
 
+    def _repr_html_(self) -> str:
+        """What the encoder is, for a notebook."""
+        from tfvlad.images.notebooks import facts
+
+        config = self.config
+        told = {
+            "network": config.backbone,
+            "layer": config.layer,
+            "image size": f"{config.image_size} pixels",
+            "aggregation": self.aggregation.name,
+            "dimensions": self.dim,
+            "precision": config.precision,
+            "fingerprint": self.fingerprint[:12],
+        }
+        return facts("tfvlad.Encoder", told)
+
     def encode(self, sources: ImageLike | Iterable[ImageLike]) -> Floats:
         """Encodes images; a progress bar shows where it takes long and standard error is a terminal.
 

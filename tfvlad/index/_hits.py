@@ -64,7 +64,21 @@ class Hit(_Hit):
         return hit
 
 
-def in_order(files: Files, candidates: Sequence[Candidate], query_views: Sequence[str], most: int) -> list[Hit]:
+class Hits(list[Hit]):
+    """The hits of a query, the best first: a list, which a notebook shows with pictures."""
+
+    def _repr_html_(self) -> str:
+        """Each file's picture with its rank, its score and, where it is verified, its verdict."""
+        from tfvlad.images.notebooks import pictures
+
+        shown = []
+        for rank, hit in enumerate(self, start=1):
+            verified = [] if hit.verdict is None else [f"{hit.verdict}: {hit.inliers} local features agree"]
+            shown.append((hit.path, [f"{rank}. score {hit.score:.3f}", *verified]))
+        return pictures(shown)
+
+
+def in_order(files: Files, candidates: Sequence[Candidate], query_views: Sequence[str], most: int) -> Hits:
     """The candidates' files, at most so many; those of neighbours that are equally good are in the order of their ids.
 
     Args:
@@ -73,7 +87,7 @@ def in_order(files: Files, candidates: Sequence[Candidate], query_views: Sequenc
       query_views: the names of the query's views.
       most: the number of hits.
     """
-    hits: list[Hit] = []
+    hits = Hits()
     for _, equal in itertools.groupby(candidates, key=lambda one: one.worth):
         if len(hits) >= most:
             break
@@ -83,4 +97,4 @@ def in_order(files: Files, candidates: Sequence[Candidate], query_views: Sequenc
             for path, file in files.get(one.image, ())
         ]
         hits += sorted(group, key=lambda hit: hit.id)
-    return hits[:most]
+    return Hits(hits[:most])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import operator
 import os
 import threading
@@ -47,6 +48,7 @@ __all__ = ["Hit", "Index"]
 Path = str | os.PathLike[str]
 
 _PAGE = 4096  # files
+_SHOWN = 6  # images in a notebook
 
 
 @dataclasses.dataclass(frozen=True)
@@ -600,6 +602,22 @@ class Index:
             return f"<Index {self._path!r}: {len(self)} images, {made_with}>"
         except (ValueError, ArtifactError):
             return f"<Index {self._path!r}: closed or unreadable, {made_with}>"
+
+    def _repr_html_(self) -> str:
+        """What the index holds, and some of its images, for a notebook."""
+        from tfvlad.images.notebooks import facts, pictures
+
+        try:
+            told = {
+                "images": f"{len(self):,}",
+                "folders": ", ".join(folder.path for folder in self.folders()),
+                "dimensions": self._catalog.dim,
+                "encoder": self._catalog.fingerprint[:12],
+            }
+            shown = [(path, ()) for _, _, path in itertools.islice(self.images(), _SHOWN)]
+        except (ValueError, ArtifactError):
+            return facts(repr(self), {})
+        return facts(f"tfvlad.Index {self._path}", told) + pictures(shown)
 
     def __enter__(self) -> Index:
         return self

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tfvlad.images.thumbnails import Thumbnail, as_thumbnail
 from tfvlad.matching.explanation import pose
 from tfvlad.matching.verification import Match
-from tfvlad.reports._page import Thumbnail, as_thumbnail, write_page
+from tfvlad.reports._page import write_page
 
 Floats: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.float64]"
 Pixels = npt.NDArray[np.uint8]
