@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tfvlad.errors import ImageError
 from tfvlad.index.reranking import Candidate, Query
@@ -52,6 +54,16 @@ class HitExplanation(Explanation):
         from tfvlad.matching.drawing import draw_matches
 
         return draw_matches(self.query_pixels, self.found_pixels, self, side)
+
+    def __repr__(self) -> str:
+        """The explanation in one line."""
+        return f"<HitExplanation of {self.path!r}: {self.verdict}, {len(self.cells)} local features agree>"
+
+    def _repr_jpeg_(self) -> bytes:
+        """The drawing, for a notebook."""
+        small = io.BytesIO()
+        Image.open(io.BytesIO(self.to_png())).save(small, "JPEG", quality=85)
+        return small.getvalue()
 
 
 def explain_match(
