@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -31,6 +32,19 @@ def test_what_is_installed(command: Command) -> None:
     assert told["indexes"] == {}
     printed = done(command("doctor"))
     assert f"numpy                   {np.__version__}" in printed
+
+
+def test_a_package_under_another_name(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = importlib.metadata.version
+
+    def as_with_tensorflow_cpu(name: str) -> str:
+        if name == "tensorflow":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.99" if name == "tensorflow-cpu" else version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", as_with_tensorflow_cpu)
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"tensorflow": ["tensorflow-cpu"]})
+    assert document(command("doctor", "--format=json"))["packages"]["tensorflow"] == "2.99 (tensorflow-cpu)"
 
 
 def test_a_sound_index(command: Command, index: Path) -> None:

@@ -30,6 +30,9 @@ _EXTRAS = {
     "sift": "search --verifier sift",
 }
 
+# The modules of packages that are also published under other names, such as tensorflow-cpu.
+_MODULES = {"opencv-python-headless": "cv2", "tensorflow": "tensorflow"}
+
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
@@ -75,13 +78,19 @@ def _packages() -> list[tuple[str, str, str]]:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if name is None or (extra and extra[1] not in _EXTRAS):
             continue
-        try:
-            version = importlib.metadata.version(name[0])
-        except importlib.metadata.PackageNotFoundError:
-            version = ""
+        version = _version(name[0])
         use = _EXTRAS[extra[1]] if extra else ""
         rows.append((name[0], version, f"{use}: pip install 'tfvlad[{extra[1]}]'" if extra and not version else use))
     return rows
+
+
+def _version(name: str) -> str:
+    """A package's version, or that of another one that brings the same modules; nothing where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        others = importlib.metadata.packages_distributions().get(_MODULES.get(name, ""), [])
+        return f"{importlib.metadata.version(others[0])} ({others[0]})" if others else ""
 
 
 def _computing() -> dict[str, str]:
