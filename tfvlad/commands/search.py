@@ -29,7 +29,7 @@ Part = tuple[float, float, float, float]  # x, y, width and height in pixels
 
 _EXPLAINED_QUERIES, _EXPLAINED_HITS = 20, 3  # on a page of results
 
-OPERANDS = "QUERY... (images, folders of them, - for standard input, or with --fetch URLs)"
+OPERANDS = "QUERY... (images, folders, - for standard input; URLs with --fetch)"
 
 _NOT_SERVED = ("encoder", "exact", "html", "max_pixels", "query_views", "reciprocal", "verifier")  # with --server
 
