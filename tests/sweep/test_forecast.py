@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -131,6 +132,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_each_kind_of_work_has_its_own_speed(clock: Clock) -> None:
     with ProgressBar({"images": 1000.0, "codebooks": 400.0, "rankings": 200.0}) as bar:
         assert bar.seconds_left() == 1600.0  # as planned, while nothing is known
+        bar.describe("224 px, codebooks")
+        assert re.search(r"<26:[34]\d", str(bar._bar))
         clock.now += 1000
         bar.advance("images", 500.0)
         # Nearly twice as slow as planned, for all kinds: (1000 + 10) / (500 + 10); for images, with that as the

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 
@@ -234,6 +234,17 @@ def total_seconds(forecasts: Iterable[Forecast]) -> Seconds:
     return seconds
 
 
+class _Clock(Progress):
+    """A bar whose pieces are seconds, which go by between two calls of `update` as well."""
+
+    @property
+    def format_dict(self) -> Any:
+        """What tqdm shows, as of now."""
+        told: dict[str, Any] = dict(super().format_dict)
+        gone = told["elapsed"]
+        return told | {"n": gone, "total": max(told["total"], gone), "rate": 1.0}
+
+
 class ProgressBar:
     """One bar for the whole sweep, in time; shown where standard error is a terminal.
 
@@ -251,7 +262,7 @@ class ProgressBar:
         self._done: dict[Stage, float] = dict.fromkeys(expected, 0.0)
         self._spent: dict[Stage, float] = dict.fromkeys(expected, 0.0)
         self._start = self._last = time.monotonic()
-        self._bar = Progress(None, None, 1.0, bar_format=_BAR, smoothing=0, leave=False)
+        self._bar = _Clock(None, None, 1.0, bar_format=_BAR, leave=False)
 
     def __enter__(self) -> ProgressBar:
         return self
