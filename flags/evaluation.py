@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from tfvlad.evaluation.datasets import PUBLISHED
-from tfvlad_flags.paths import require
+from tfvlad_flags.paths import require, require_either
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -18,12 +18,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         lower_bound=1,
         flag_values=values,
     )
-    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["dataset", "queries"],
-        lambda given: bool(given["dataset"] or given["queries"]),
-        message="--queries is needed",
-        flag_values=values,
-    )
+    require_either("queries", "dataset", values)
 
 
 def define_dataset(values: flags.FlagValues = flags.FLAGS) -> None:

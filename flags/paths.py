@@ -98,5 +98,15 @@ def require(name: str, values: flags.FlagValues) -> None:
     )
 
 
+def require_either(name: str, other: str, values: flags.FlagValues) -> None:
+    """Makes one of two flags required; where both are missing or empty, the first is asked for."""
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        [name, other],
+        lambda given: bool(given[name] or given[other]),
+        message=f"--{name} is needed",
+        flag_values=values,
+    )
+
+
 def _is_given(value: str | list[str] | None) -> bool:
     return all(value) if isinstance(value, list) else bool(value)

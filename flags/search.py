@@ -9,7 +9,7 @@ from absl import flags
 from tfvlad.config import VerifierName
 from tfvlad.errors import ConfigError
 from tfvlad.images.views import KINDS, parse_views
-from tfvlad_flags.paths import define_token_file
+from tfvlad_flags.paths import define_token_file, require_either
 
 _MOST_VERIFIED = 100_000  # some GiB of local features
 _MOST_EXPANDED = 1000
@@ -36,12 +36,7 @@ def define_searched(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     define_token_file(values, "A file with the token that the server wants.")
-    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
-        ["index", "server"],
-        lambda given: bool(given["index"] or given["server"]),
-        message="--index is needed",
-        flag_values=values,
-    )
+    require_either("index", "server", values)
 
 
 def define_fetch(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -15,6 +15,7 @@ from tfvlad.commands._queries import queries_of
 from tfvlad.commands._writing import check_replaceable, check_writable, writing
 from tfvlad.errors import ConfigError, Failure, ImageError
 from tfvlad.evaluation.datasets import Query
+from tfvlad.images import Box
 from tfvlad.images.files import read_file
 from tfvlad.progress import Progress
 from tfvlad.serving import load_encoder
@@ -68,7 +69,7 @@ def _search_here(values: flags.FlagValues, names: dict[str, str]) -> list[Failur
     """Searches an index's folder, and prints what is found; returns the queries that cannot be used."""
     check_verifier(values.verifier)
     part = search_flags.box(values)
-    box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
+    box = _corners(part)
     queries = [Query(path, box) for path in names]
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
     with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
@@ -119,6 +120,11 @@ def _print(values: flags.FlagValues, found: Sequence[tuple[str, list[tfvlad.Hit]
         show("\n\n".join(hits_table(query, hits, gone) for query, hits in found))
 
 
+def _corners(part: Part | None) -> Box | None:
+    """The part of a query by its upper left and its lower right corner."""
+    return None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
+
+
 def _named(text: str, names: dict[str, str]) -> str:
     for path, name in names.items():
         text = text.replace(path, name)
@@ -139,7 +145,7 @@ def _write_page(
     from tfvlad.reports.explanation_page import ExplainedMatch
     from tfvlad.reports.results_page import write_results_page
 
-    box = None if part is None else (part[0], part[1], part[0] + part[2], part[1] + part[3])
+    box = _corners(part)
     explained: dict[tuple[str, str], tfvlad.Hit] = {}
     for query, hits in found[:_EXPLAINED_QUERIES]:
         explained |= {

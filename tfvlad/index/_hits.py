@@ -87,7 +87,7 @@ def in_order(files: Files, candidates: Sequence[Candidate], query_views: Sequenc
       query_views: the names of the query's views.
       most: the number of hits.
     """
-    hits = Hits()
+    hits: list[Hit] = []
     for _, equal in itertools.groupby(candidates, key=lambda one: one.worth):
         if len(hits) >= most:
             break

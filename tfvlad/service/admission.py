@@ -44,7 +44,7 @@ class Places:
 
     @contextlib.contextmanager
     def take(self, client: str) -> Iterator[None]:
-        """Takes a place for the length of a block.
+        """Occupies one of the places for the length of a block.
 
         Raises:
           RefusalError: there is none.
@@ -146,6 +146,6 @@ class Workers:
 
 
 def _look_at(future: asyncio.Future[T]) -> None:
-    """Takes note of what became of work that nobody waits for; asyncio complains of errors that nobody looked at."""
+    """Looks at the error of work that nobody waits for, as asyncio complains of errors that nobody looked at."""
     if not future.cancelled():
         future.exception()

@@ -88,7 +88,7 @@ def client_of(request: Request) -> str:
 
 
 async def read_form(body: bytes, content_type: str) -> FormData:
-    """Takes a ``multipart/form-data`` body apart; nothing is written to the disk.
+    """Parses a ``multipart/form-data`` body; nothing is written to the disk.
 
     Raises:
       RefusalError: it is no such body, or has too many parts.

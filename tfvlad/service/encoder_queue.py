@@ -1,8 +1,9 @@
 """One encoder for many threads: what waits is encoded together (dynamic batching).
 
-Nothing waits for a batch to fill: an idle encoder starts at once with whatever is there, and while it works, what comes
-gathers for the next batch. So a single request is as fast as without batches, and the busier the encoder, the larger
-the batches. Each result is handed over as soon as the encoder gives it.
+Nothing waits for a batch to fill: an idle encoder starts with whatever is there, at once or, after a batch of several,
+half a percent of its time later, and while it works, what comes gathers for the next batch. So a single request is as
+fast as without batches, and the busier the encoder, the larger the batches. Each result is handed over as soon as the
+encoder gives it.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class NamedIndex:
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the encoder that is used; None before it is loaded."""
+        """The fingerprint of the encoder that is used; None before it is loaded."""
         opened = self._open
         return None if opened is None or opened.encoder is None else opened.encoder.fingerprint
 

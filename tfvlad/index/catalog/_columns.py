@@ -47,7 +47,7 @@ class Columns:
         self._hubness = None
 
     def put_hubness(self, descriptors: Ids, values: NDArray[np.float64]) -> None:
-        """Takes the hubness of descriptors; the others get the average."""
+        """Sets the hubness of these descriptors; all others get the average."""
         hubness = np.full(len(self.descriptors), np.nan)
         places, there = self._places(descriptors)
         hubness[places[there]] = values[there]
