@@ -137,6 +137,17 @@ def test_holidays_are_what_the_official_list_names(tmp_path: Path) -> None:
         load_dataset("holidays", tmp_path)
 
 
+def test_groups_of_holidays_that_ask_for_nothing_are_wrong_answers(tmp_path: Path) -> None:
+    """Of group 1002 the query is missing, of group 1003 the answers."""
+    make_empty_files(tmp_path, *HOLIDAYS, "100201.jpg", "100202.jpg", "100300.jpg")
+    dataset = load_dataset("holidays", tmp_path)
+    assert len(dataset.database) == 8
+    assert dataset.ground_truth == [{"ok": [1, 2], "junk": [0]}, {"ok": [4], "junk": [3]}]
+    assert "holds 2 of the 500 queries and 8 of the 1,491 images of Holidays" in dataset.lacking
+    with pytest.raises(ConfigError, match="holds no query with an answer; place there what the archives"):
+        load_dataset("holidays", make_empty_files(tmp_path / "alone", "100300.jpg", "100401.jpg"))
+
+
 def test_ukbench(tmp_path: Path) -> None:
     make_empty_files(tmp_path / "full", *(f"ukbench{number:05}.jpg" for number in range(8)))
     dataset = load_dataset("ukbench", tmp_path)

@@ -122,8 +122,8 @@ def test_a_text_that_is_none_is_refused(oxford: Path) -> None:
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        (["100001.jpg", "100100.jpg", "100101.jpg"], r"lacks the queries 100000 \(.jpg\)"),
-        (["100000.jpg", "100100.jpg", "100101.jpg"], r"lacks every answer to 100000 \(.jpg\)"),
+        (["100001.jpg", "100100.jpg", "100101.jpg"], r"dat must list a query, 100000.jpg, and an answer to it"),
+        (["100000.jpg", "100100.jpg", "100101.jpg"], r"dat must list a query, 100000.jpg, and an answer to it"),
         (["100000.jpg 0 100001.jpg"], "one name like 100000.jpg a line, got '100000.jpg 0 100001.jpg'"),
         ([], "one name like 100000.jpg a line, got ''"),
     ],

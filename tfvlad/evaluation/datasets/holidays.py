@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from tfvlad.errors import ConfigError
-from tfvlad.evaluation.datasets._published_files import PublishedFiles, first_few, read_lines
+from tfvlad.evaluation.datasets._published_files import PublishedFiles, read_lines
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Size
 
 HOLIDAYS = "what the archives jpg1, jpg2 and eval_holidays of https://lear.inrialpes.fr/~jegou/data.php unpack to"
@@ -29,6 +29,8 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
     Args:
       folder: holds ``100000.jpg`` …, in sub-folders or not: four digits of the group, two of the photograph, 00 for the
         query. Where it holds ``holidays_images.dat`` too, exactly the photographs listed there are the data set.
+        Without that list, a part of the set will do: a group that lacks its query, or every answer to it, is in the
+        database like the others and has no query.
 
     Raises:
       ConfigError: something is missing or malformed.
@@ -40,15 +42,17 @@ def holidays(folder: str | os.PathLike[str]) -> Dataset:
     for number, stem in enumerate(stems):
         groups.setdefault(stem[:4], []).append(number)
     files.require_images(stems)
-    if headless := [f"{group}00" for group in groups if f"{group}00" not in stems]:
-        raise ConfigError(f"{files.folder} lacks the queries {first_few(headless)} (.jpg); place there {HOLIDAYS}")
-    if lonely := [stems[numbers[0]] for numbers in groups.values() if len(numbers) == 1]:
-        raise ConfigError(f"{files.folder} lacks every answer to {first_few(lonely)} (.jpg); place there {HOLIDAYS}")
     queries, truths = [], []
     for group, numbers in groups.items():
-        query = stems.index(f"{group}00")
+        query = next((number for number in numbers if stems[number] == f"{group}00"), None)
+        if query is None or len(numbers) == 1:
+            if listed:
+                raise ConfigError(f"{listed[0]} must list a query, {group}00.jpg, and an answer to it")
+            continue
         queries.append(Query(files.path(stems[query])))
         truths.append({"ok": [number for number in numbers if number != query], "junk": [query]})
+    if not queries:
+        raise ConfigError(f"{files.folder} holds no query with an answer; place there {HOLIDAYS}")
     database = files.database(stems)
     return Dataset(queries, {"all": truths}, database, "Holidays", files.folder, published=Size(500, 1_491))
 
