@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 from absl import flags
 
-from tfvlad.config import EncoderConfig, Encoding, Precision, Preprocessing, Resize
+from tfvlad.config import EncoderConfig, Encoding, Precision, Resize
+from tfvlad.named_networks import IMAGE_SIZE, Preprocessing
 
 _DEFAULT = EncoderConfig()
 
@@ -29,8 +30,8 @@ def define_network(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string(
         "weights",
         _DEFAULT.weights,
-        "Its weights: imagenet (downloaded by Keras once), a .h5 or .weights.h5 file, or random:SEED. A .keras file "
-        "brings its own.",
+        "Its weights: imagenet (what it was published with, downloaded once), a .h5 or .weights.h5 file, or "
+        "random:SEED. A .keras file brings its own.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -54,13 +55,14 @@ def _define_setting(values: flags.FlagValues) -> None:
         "layer",
         _DEFAULT.layer,
         "The layer whose activations are the local features, by its name or the paper's (conv4_3, inception_4a); see "
-        "`tfvlad layers`. Default: vgg16 block4_conv2, inceptionv3 mixed5.",
+        "`tfvlad layers`, which tells the default as well.",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "image_size",
-        _DEFAULT.image_size,
-        "Pixels: the side of the square input, or the longest side with --resize=fit.",
+        None,
+        "Pixels: the side of the square input, or the longest side with --resize=fit. Default: the network's own (see "
+        f"`tfvlad layers`), {IMAGE_SIZE} for a .keras file.",
         lower_bound=1,
         upper_bound=10_000,  # beyond it a single image would not fit into memory
         flag_values=values,
@@ -151,12 +153,12 @@ def define_max_pixels(values: flags.FlagValues = flags.FLAGS, default: int | Non
     )
 
 
-def define_backbone(values: flags.FlagValues = flags.FLAGS) -> None:
+def define_backbone(values: flags.FlagValues = flags.FLAGS, default: str | None = _DEFAULT.backbone) -> None:
     """Defines --backbone."""
     flags.DEFINE_string(
         "backbone",
-        _DEFAULT.backbone,
-        "The network: vgg16, inceptionv3, or the path of a .keras file.",
+        default,
+        "The network: vgg16, inceptionv3, another name that `tfvlad layers` lists, or the path of a .keras file.",
         flag_values=values,
     )
 

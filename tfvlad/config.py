@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
 from tfvlad.errors import ConfigError
+from tfvlad.named_networks import IMAGE_SIZE, NAMED_NETWORKS, Preprocessing
 
 Resize = Literal["stretch", "fit"]
-Preprocessing = Literal["caffe", "tf", "torch", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Encoding = Literal["vlad", "mean", "max", "gem", "fc"]
 VerifierName = Literal["cells", "sift"]
@@ -22,8 +23,6 @@ ENCODING_NAMES: Mapping[Encoding, str] = {
     "gem": "GeM pooling",
     "fc": "fully connected features",
 }
-
-BACKBONES = ("vgg16", "inceptionv3")  # networks that go by a name, see `tfvlad.networks.named.NAMED`
 
 MAX_PIXELS = 100_000_000
 LARGEST_DIM = 2**24  # of a descriptor that somebody else says there is; memory is allocated by it
@@ -45,15 +44,17 @@ class EncoderConfig:
     ``image_size=224, resize="stretch", power=1, dim=128, shrinkage=0``.
 
     Attributes:
-      backbone: ``vgg16``, ``inceptionv3``, or the path of a ``.keras`` file with an image input.
-      weights: ``imagenet``, ``random:SEED``, or the path of a weights file. Ignored for a ``.keras`` backbone, which
-        brings its own.
+      backbone: the name of a network (see `tfvlad.named_networks`), such as ``vgg16``, ``inceptionv3`` or
+        ``googlenet``, or the path of a ``.keras`` file with an image input.
+      weights: ``imagenet``, which stands for what the network was published with; ``random:SEED``; or the path of a
+        weights file. Ignored for a ``.keras`` backbone, which brings its own.
       layer: name of the layer whose activations are the local features; None is the named backbone's default.
       preprocessing: how pixels are scaled, ``caffe``, ``tf``, ``torch`` or ``none``; None is the named backbone's
         own. Needed for a ``.keras`` backbone.
       precision: what the network computes in; weights, VLAD and whitening stay in float32. ``bfloat16`` and
         ``float16`` pay on processors that have them in hardware (AVX512-BF16, AMX, GPUs) only.
-      image_size: pixels; the side of the square input (`resize="stretch"`) or its longest side (`resize="fit"`).
+      image_size: pixels; the side of the square input (`resize="stretch"`) or its longest side (`resize="fit"`). None
+        becomes the named backbone's own, 256 for most of them and for a ``.keras`` backbone.
       resize: ``stretch`` squashes to a square, as the paper does; ``fit`` keeps the aspect ratio.
       clusters: K, the number of centroids in the codebook of a VLAD (the paper: 100). Like the next two settings and
         `codebook_samples`, it means nothing where `encoding` is not ``vlad``.
@@ -77,7 +78,7 @@ class EncoderConfig:
     layer: str | None = None
     preprocessing: Preprocessing | None = None
     precision: Precision = "float32"
-    image_size: int = 256
+    image_size: int = None  # type: ignore[assignment]  # it is a number once the settings are made
     resize: Resize = "fit"
     clusters: int = 100
     intra_norm: bool = True
@@ -90,10 +91,11 @@ class EncoderConfig:
     shrinkage: float = 0.3
 
     def __post_init__(self) -> None:
+        named = NAMED_NETWORKS.get(self.backbone)
+        _set_if_none(self, "image_size", named.image_size if named else IMAGE_SIZE)
         for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
-        is_network = self.backbone in BACKBONES or str(self.backbone).endswith(".keras")
-        _require(is_network, "backbone", f"{', '.join(BACKBONES)} or the path of a .keras file", self)
+        check_backbone(self.backbone)
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
         _require(0 <= self.shrinkage < math.inf, "shrinkage", "0 or more", self)
@@ -128,8 +130,28 @@ class IndexConfig:
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 2, name, "an integer of 2 or more", self)
 
 
+def check_backbone(backbone: str) -> None:
+    """Makes sure that a network has a name that is known, or may be a file.
+
+    Raises:
+      ConfigError: neither is so.
+    """
+    if backbone in NAMED_NETWORKS or str(backbone).endswith(".keras"):
+        return
+    close = difflib.get_close_matches(str(backbone).lower(), NAMED_NETWORKS, n=1)
+    raise ConfigError(
+        f"backbone must be a network that `tfvlad layers` lists or the path of a .keras file, got {backbone!r}"
+        + (f"; did you mean {close[0]}?" if close else "")
+    )
+
+
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _set_if_none(config: object, name: str, value: object) -> None:
+    if getattr(config, name) is None:
+        object.__setattr__(config, name, value)
 
 
 def _require(holds: bool, name: str, requirement: str, config: object) -> None:

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfvlad.config import BACKBONES, EncoderConfig
+from tfvlad.config import EncoderConfig
 from tfvlad.errors import ConfigError, WeightsError
 from tfvlad.networks.backbones import load_backbone, load_network
-from tfvlad.networks.named import NAMED
 from tfvlad.networks.receptive_fields import layer_facts
 
 
@@ -84,7 +83,10 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backbone": "vgg17"}, "backbone must be vgg16, inceptionv3 or the path of a .keras file, got 'vgg17'"),
+        (
+            {"backbone": "vgg17"},
+            "a network that `tfvlad layers` lists or the path of a .keras file, got 'vgg17'; did you mean vgg19",
+        ),
         ({"backbone": "nowhere.keras"}, "backbone nowhere.keras: no such file"),
         ({"layer": "conv4_4", "weights": "random:0"}, "layer 'conv4_4' is not there.* block4_conv3, "),
         ({"backbone": "inceptionv3", "layer": "mixd5", "weights": "random:0"}, "did you mean 'mixed5'.* and 282 more"),
@@ -152,7 +154,3 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "nan.keras")
     with pytest.raises(WeightsError, match="the weights of layer conv hold NaN"):
         load_backbone(EncoderConfig(backbone=str(tmp_path / "nan.keras"), layer="conv", preprocessing="tf"))
-
-
-def test_networks_that_go_by_a_name_are_known_to_the_configuration() -> None:
-    assert tuple(NAMED) == BACKBONES

@@ -11,7 +11,7 @@ import tfvlad
 from tfvlad.commands._printing import note
 from tfvlad.errors import Failure
 from tfvlad.images.listing import PassedOver, image_paths
-from tfvlad.networks.named import check_network
+from tfvlad.networks.requirements import check_network
 from tfvlad_flags import encoder as encoder_flags
 
 

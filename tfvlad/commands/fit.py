@@ -11,7 +11,7 @@ from tfvlad.commands._printing import report_failures, say
 from tfvlad.commands._writing import check_outside, writing
 from tfvlad.encoding.files import check_target
 from tfvlad.images.listing import PassedOver, in_words
-from tfvlad.networks.named import check_network
+from tfvlad.networks.requirements import check_network
 from tfvlad_flags import encoder, paths
 
 OPERANDS = ""

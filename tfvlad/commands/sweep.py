@@ -9,7 +9,7 @@ from absl import flags
 
 from tfvlad.commands._printing import note, print_json, report_failures, say, show, table
 from tfvlad.commands._writing import check_outside, writing
-from tfvlad.networks.named import check_network
+from tfvlad.networks.requirements import check_network
 from tfvlad.sweep.choice import several_processors
 from tfvlad.sweep.image_folders import database_images, dataset_to_study, folders_of, title, unique_images
 from tfvlad.sweep.output_folder import check_output, write_results

@@ -37,7 +37,7 @@ from tfvlad.images.loading import image_loader
 from tfvlad.images.sources import ImageLike, Source, as_sources
 from tfvlad.images.views import View
 from tfvlad.networks.backbones import Backbone, load_backbone, load_cut_backbone
-from tfvlad.networks.named import comes_by_name
+from tfvlad.networks.requirements import comes_by_name
 from tfvlad.progress import FASTER, Progress
 
 Floats = npt.NDArray[np.float32]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tfvlad.config import EncoderConfig
 from tfvlad.encoding.whitening import Whitening
 from tfvlad.errors import ArtifactError, ConfigError, TfvladError
-from tfvlad.networks.named import comes_by_name
+from tfvlad.networks.requirements import comes_by_name
 from tfvlad.storage.atomic import atomic_folder, settle
 from tfvlad.storage.untrusted import read_arrays, refuse_links
 from tfvlad.version import __version__

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import MAX_PIXELS, Preprocessing, Resize
+from tfvlad.config import MAX_PIXELS, Resize
 from tfvlad.errors import ImageError
 from tfvlad.images._decoding import decode, on_white, try_decode
 from tfvlad.images._headers import FORMATS, format_of, image_format
@@ -24,6 +24,7 @@ from tfvlad.images._orientation import read_orientation, turn_upright
 from tfvlad.images.files import read_file
 from tfvlad.images.libraries import library_format, library_pixels, sides_for
 from tfvlad.images.sources import Source, source_name
+from tfvlad.named_networks import Preprocessing
 
 Tensor = Any
 

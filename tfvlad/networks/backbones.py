@@ -6,11 +6,15 @@ import dataclasses
 
 import keras
 
-from tfvlad.config import EncoderConfig, Precision, Preprocessing
+from tfvlad.config import EncoderConfig, Precision, check_backbone
 from tfvlad.errors import ConfigError
+from tfvlad.named_networks import NAMED_NETWORKS, Preprocessing
+from tfvlad.networks import dinov2  # noqa: F401  its layers are known to Keras by this import, for files that hold them
 from tfvlad.networks.layers import fc_features, find_layer
-from tfvlad.networks.named import NAMED, check_backbone, check_fc, find_preprocessing
+from tfvlad.networks.requirements import check_fc, check_presence, find_preprocessing
 from tfvlad.networks.weights import build_with_weights, first_line, weights_digest
+
+_SCALE_PIXELS = (keras.layers.Normalization, keras.layers.Rescaling)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,8 @@ def load_cut_backbone(path: str, config: EncoderConfig) -> Backbone:
     Raises:
       ConfigError: the file is not a model.
     """
+    if config.backbone in NAMED_NETWORKS:
+        check_presence(config.backbone)
     model = load_network(path, config.weights)
     compute_in(config.precision, model)
     check_input_size(model, config)
@@ -80,18 +86,17 @@ def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Mo
     Args:
       backbone: see `EncoderConfig`.
       weights: likewise.
-      with_fc: whether `fc_features` are wanted of it. VGG16 then comes with its classifier, and takes images of one
-        size only; without, the named networks have no classifier and take any size.
+      with_fc: whether `fc_features` are wanted of it. VGG16 and VGG19 then come with their classifier, and take images
+        of one size only; without, the named networks have no classifier, and all but the NASNets take any size.
 
     Raises:
       ConfigError: there is no such network, or it does not take RGB images.
       WeightsError: the weights cannot be had.
     """
-    if backbone in NAMED:
-        named = NAMED[backbone]
-        top = with_fc and named.fc_size is not None
-        return build_with_weights(backbone, getattr(keras.applications, named.application), weights, top)
     check_backbone(backbone)
+    check_presence(backbone)
+    if backbone in NAMED_NETWORKS:
+        return build_with_weights(backbone, weights, with_fc and NAMED_NETWORKS[backbone].fc_size is not None)
     try:
         network = keras.models.load_model(backbone, compile=False)  # Keras' safe mode: no code in the file is run
     except Exception as error:
@@ -103,12 +108,14 @@ def load_network(backbone: str, weights: str, with_fc: bool = False) -> keras.Mo
 
 
 def compute_in(precision: Precision, model: keras.Model) -> None:
-    """Sets the precision in which a model's layers compute. Weights stay as they are, and so do quantised layers."""
+    """Sets the precision in which a model's layers compute.
+
+    Weights stay as they are. Quantised layers do, too, and those that scale pixels, which a short format would round.
+    """
     policy = keras.DTypePolicy("float32" if precision == "float32" else f"mixed_{precision}")
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            compute_in(precision, layer)
-        elif not isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
+    for layer in model._flatten_layers(include_self=False):  # those within other layers, too
+        quantised = isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy)
+        if not quantised and not isinstance(layer, _SCALE_PIXELS):
             layer.dtype_policy = policy
 
 

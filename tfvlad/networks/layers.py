@@ -8,13 +8,13 @@ import re
 import keras
 
 from tfvlad.errors import ConfigError
-from tfvlad.networks.named import NAMED
+from tfvlad.named_networks import NAMED_NETWORKS
 
 
 def map_layers(network: keras.Model, backbone: str) -> dict[str, keras.KerasTensor]:
-    """The layers whose output is a map of local features.
+    """The layers, and operations such as the sum of two layers, whose output is a map of local features.
 
-    Keras numbers unnamed layers by what else the process has built (``conv2d_94`` …). In the named networks they are
+    Keras numbers unnamed ones by what else the process has built (``conv2d_94`` …). In the named networks they are
     counted from the network's own first one, so that a name means the same layer in every process.
 
     Returns:
@@ -22,19 +22,32 @@ def map_layers(network: keras.Model, backbone: str) -> dict[str, keras.KerasTens
     """
     outputs: dict[str, keras.KerasTensor] = {}
     first_numbers: dict[str, int] = {}
-    for layer in network.layers:
+    for layer in operations_of(network):
         name = layer.name
         kind = re.sub("(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
         numbered = re.fullmatch(kind + r"(?:_(\d+))?", name)
-        if numbered and backbone in NAMED:
+        if numbered and backbone in NAMED_NETWORKS:
             number = int(numbered[1] or 0)
             number -= first_numbers.setdefault(kind, number)
             name = f"{kind}_{number}" if number else kind
-        output = layer.output  # of a layer used in several places, the first
-        is_map = isinstance(output, keras.KerasTensor) and len(output.shape) == 4
-        if is_map and not isinstance(layer, keras.layers.InputLayer):
-            outputs[name] = output
+        _, results = first_use(layer)
+        if len(results) == 1 and len(results[0].shape) == 4 and not isinstance(layer, keras.layers.InputLayer):
+            outputs[name] = results[0]
     return outputs
+
+
+def operations_of(network: keras.Model) -> list[keras.Operation]:
+    """The layers of a network, and the operations between them, in the order of the data."""
+    return list(getattr(network, "operations", network.layers))  # a `keras.Sequential` has layers only
+
+
+def first_use(operation: keras.Operation) -> tuple[list[keras.KerasTensor], list[keras.KerasTensor]]:
+    """The inputs and outputs of a layer, or of another operation, in the first place where a network uses it.
+
+    A network within a network has an input and an output of its own beside these.
+    """
+    node = operation._inbound_nodes[0]
+    return node.input_tensors, node.outputs
 
 
 def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[str, keras.KerasTensor]:
@@ -52,8 +65,8 @@ def find_layer(network: keras.Model, backbone: str, name: str | None) -> tuple[s
       ConfigError: there is no such layer, or none was named; says which there are.
     """
     layers = map_layers(network, backbone)
-    named = NAMED.get(backbone)
-    wanted = (name or named.default_layer) if named else name
+    named = NAMED_NETWORKS.get(backbone)
+    wanted = (name or named.layer) if named else name
     own = named.aliases.get(str(wanted), wanted) if named else wanted
     if own in layers:
         return str(own), layers[str(own)]
@@ -82,11 +95,11 @@ def fc_features(network: keras.Model, backbone: str) -> tuple[str, keras.KerasTe
 
 
 def _fc_layer(network: keras.Model, backbone: str) -> tuple[str, keras.KerasTensor]:
-    if backbone in NAMED:
-        name = NAMED[backbone].fc_layer
-        if NAMED[backbone].fc_size is not None:
+    if backbone in NAMED_NETWORKS:
+        name = NAMED_NETWORKS[backbone].fc_layer
+        if NAMED_NETWORKS[backbone].fc_size is not None:
             return name, network.get_layer(name).output
-        return name, keras.layers.GlobalAveragePooling2D(name=name, dtype="float32")(network.outputs[0])
+        return name, keras.layers.GlobalAveragePooling2D(name=name, dtype="float32")(network.outputs[-1])
     flat = [layer for layer in network.layers[:-1] if _is_vector(layer.output)]
     if not flat:
         raise ConfigError(

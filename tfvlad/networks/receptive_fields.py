@@ -6,13 +6,14 @@ Arithmetic: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
 
+from tfvlad.named_networks import NAMED_NETWORKS
 from tfvlad.networks.backbones import load_network
-from tfvlad.networks.layers import map_layers
-from tfvlad.networks.named import NAMED
+from tfvlad.networks.layers import first_use, map_layers, operations_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +24,15 @@ class LayerFacts:
       layer: its name.
       alias: the paper's name for it, or an empty string.
       stride: pixels between neighbouring cells.
-      receptive_field: pixels, the larger side of what one cell depends on.
+      receptive_field: pixels, the larger side of what one cell depends on; None if that is the whole image. What a
+        whole channel is weighted by (squeeze and excitation) is not counted.
       channels: C, the length of a local feature.
     """
 
     layer: str
     alias: str
     stride: int
-    receptive_field: int
+    receptive_field: int | None
     channels: int
 
 
@@ -41,45 +43,52 @@ def layer_facts(backbone: str) -> list[LayerFacts]:
       ConfigError: there is no such network.
     """
     network = load_network(backbone, "random:0")
-    aliases = {own: paper for paper, own in NAMED[backbone].aliases.items()} if backbone in NAMED else {}
+    aliases = (
+        {own: paper for paper, own in NAMED_NETWORKS[backbone].aliases.items()} if backbone in NAMED_NETWORKS else {}
+    )
     seen = _fields(network)
     facts = []
     for name, output in map_layers(network, backbone).items():
         if id(output) not in seen:  # it comes after the second use of a layer
             continue
         stride, field = seen[id(output)]
-        facts.append(LayerFacts(name, aliases.get(name, ""), max(stride), max(field), int(output.shape[-1])))
+        sees = None if math.isinf(max(field)) else int(max(field))
+        facts.append(LayerFacts(name, aliases.get(name, ""), int(max(stride)), sees, int(output.shape[-1])))
     return facts
 
 
-_Pair = tuple[int, int]
+_Pair = tuple[float, float]
 
 
 def _fields(network: keras.Model) -> dict[int, tuple[_Pair, _Pair]]:
     """Stride and receptive field, each (vertical, horizontal), by the identity of the symbolic tensor."""
-    seen = {id(network.inputs[0]): ((1, 1), (1, 1))}
-    for layer in network.layers:
-        before = [seen[id(tensor)] for tensor in keras.tree.flatten(layer.input) if id(tensor) in seen]
+    seen: dict[int, tuple[_Pair, _Pair]] = {id(network.inputs[0]): ((1, 1), (1, 1))}
+    for layer in operations_of(network):
+        inputs, outputs = first_use(layer)
+        before = [seen[id(tensor)] for tensor in inputs if id(tensor) in seen]
         if not before:
             continue
         kernel, step = _window(layer)
         stride = _pairwise(_largest, *(stride for stride, _ in before))
         field = _pairwise(_largest, *(field for _, field in before))
         field = _pairwise(lambda size, width, jump: size + (width - 1) * jump, field, kernel, stride)
-        for output in keras.tree.flatten(layer.output):
+        for output in outputs:
             seen[id(output)] = (_pairwise(lambda jump, by: jump * by, stride, step), field)
     return seen
 
 
-def _window(layer: keras.Layer) -> tuple[_Pair, _Pair]:
+def _window(layer: keras.Operation) -> tuple[_Pair, _Pair]:
     """(kernel, stride) of a layer, dilation counted in; (1, 1) for what works cell by cell."""
+    if isinstance(layer, keras.Model):
+        stride, field = _fields(layer)[id(layer.outputs[0])]
+        return field, stride
     kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", (1, 1)))
     step = getattr(layer, "strides", (1, 1))
     dilation = getattr(layer, "dilation_rate", (1, 1))
     return _pairwise(lambda width, gap: (width - 1) * gap + 1, kernel, dilation), _pairwise(int, step)
 
 
-def _largest(*values: int) -> int:
+def _largest(*values: float) -> float:
     return max(values)
 
 

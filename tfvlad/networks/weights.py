@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import sys
 import warnings
@@ -14,14 +15,14 @@ import keras
 import numpy as np
 
 from tfvlad.errors import WeightsError
+from tfvlad.named_networks import NAMED_NETWORKS
 
 
-def build_with_weights(name: str, build: Callable[..., keras.Model], weights: str, top: bool = False) -> keras.Model:
-    """Builds a network of `keras.applications`, without its classifier and for any input size.
+def build_with_weights(name: str, weights: str, top: bool = False) -> keras.Model:
+    """Builds a network that goes by a name, for any input size, if it can be, and without its classifier.
 
     Args:
-      name: what users call the network.
-      build: the function of `keras.applications`.
+      name: one of `tfvlad.named_networks.NAMED_NETWORKS`.
       weights: ``imagenet`` (through Keras' own download and cache), ``random:SEED``, or the path of a ``.h5`` or
         ``.weights.h5`` file.
       top: whether to build the classifier as well; the network then takes only the input size of its training.
@@ -29,14 +30,19 @@ def build_with_weights(name: str, build: Callable[..., keras.Model], weights: st
     Raises:
       WeightsError: the weights cannot be had. They are never silently replaced by others.
     """
-    shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (None, None, 3)}
+    named = NAMED_NETWORKS[name]
+    module, function = named.builder.split(":")
+    build: Callable[..., keras.Model] = getattr(importlib.import_module(module), function)
+    side = named.fixed_size
+    shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (side, side, 3)}
     if weights == "imagenet":
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
                 return build(weights="imagenet", **shape)
         except Exception as error:
+            trained = "DINOv2's" if name.startswith("dinov2") else "ImageNet"
             raise WeightsError(
-                f"ImageNet weights of {name} cannot be had ({first_line(error)}): give --weights=FILE with "
+                f"{trained} weights of {name} cannot be had ({first_line(error)}): give --weights=FILE with "
                 "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
             ) from None
     network = build(weights=None, **shape)
@@ -80,7 +86,7 @@ def _load_file(network: keras.Model, path: str) -> None:
 
 
 def _set_random(network: keras.Model, seed: str) -> None:
-    """Fills kernels with He-normal values (He et al. 2015), and everything else with neutral ones.
+    """Fills kernels with He-normal values (He et al. 2015); all others are neutral, or stay as the network has them.
 
     NumPy's generator gives the same values on every machine.
     """
@@ -88,12 +94,14 @@ def _set_random(network: keras.Model, seed: str) -> None:
         raise WeightsError(f"weights random:SEED needs a whole number as SEED, got {seed!r}")
     generator = np.random.default_rng(int(seed))
     for variable in network.weights:
-        kind = variable.path.rsplit("/", 1)[-1]
-        if kind == "kernel":
-            deviation = np.sqrt(2.0 / np.prod(variable.shape[:-1]))
+        if not variable.trainable:
+            continue
+        if len(variable.shape) > 1:
+            depthwise = len(variable.shape) == 4 and variable.shape[-1] == 1
+            deviation = np.sqrt(2.0 / np.prod(variable.shape[: 2 if depthwise else -1]))
             variable.assign(generator.standard_normal(variable.shape, np.float32) * np.float32(deviation))
-        else:
-            variable.assign(np.full(variable.shape, kind in ("gamma", "moving_variance"), np.float32))
+        elif variable.path.rsplit("/", 1)[-1] == "gamma":
+            variable.assign(np.ones(variable.shape, np.float32))
 
 
 def first_line(error: BaseException) -> str:

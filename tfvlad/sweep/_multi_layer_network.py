@@ -15,14 +15,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfvlad.config import EncoderConfig, Encoding, Precision, Preprocessing
+from tfvlad.config import EncoderConfig, Encoding, Precision
 from tfvlad.encoding.aggregation import Aggregation, aggregation_of
 from tfvlad.encoding.features import FeatureExtractor, Head
 from tfvlad.errors import ConfigError
 from tfvlad.images.loading import ImageLoader
+from tfvlad.named_networks import NAMED_NETWORKS, Preprocessing
 from tfvlad.networks.backbones import check_input_size, compute_in, load_network
+from tfvlad.networks.dinov2 import PatchMap
 from tfvlad.networks.layers import fc_features, find_layer, map_layers
-from tfvlad.networks.named import NAMED, check_fc, find_preprocessing, has_fc
+from tfvlad.networks.requirements import check_fc, find_preprocessing, has_fc
 from tfvlad.sweep.grid import DescriptorKind
 
 Floats = npt.NDArray[np.float32]
@@ -97,7 +99,7 @@ def _check_fc(config: EncoderConfig, image_sizes: Sequence[int]) -> None:
     at_sizes = [dataclasses.replace(config, image_size=size) for size in image_sizes]
     with_features = [config for config in at_sizes if has_fc(config)]
     if not with_features:
-        size = NAMED[config.backbone].fc_size
+        size = NAMED_NETWORKS[config.backbone].fc_size
         raise ConfigError(
             f"encodings: fc of {config.backbone} takes images of {size}x{size} pixels only: add {size} to "
             "image_sizes, with resize stretch, or leave fc out"
@@ -109,13 +111,13 @@ def select_layers(network: WholeNetwork, backbone: str, patterns: Sequence[str])
     """Finds the layers that names and patterns stand for, in the order of the network.
 
     ``all`` stands for every module of a network that consists of modules, such as InceptionV3's ``mixed0`` …
-    ``mixed10``: every concatenation or sum that is not an input of another one. In a network without modules it stands
-    for every convolution.
+    ``mixed10``: every concatenation or sum that is not an input of another one. In a transformer it stands for every
+    block, and in a network without modules for every convolution.
 
     Raises:
       ConfigError: a name or pattern stands for no layer.
     """
-    named = NAMED.get(backbone)
+    named = NAMED_NETWORKS.get(backbone)
     aliases = named.aliases if named else {}
     maps = {name: output for name, output in network.outputs.items() if name != FC}
     chosen: set[str] = set()
@@ -133,14 +135,18 @@ def select_layers(network: WholeNetwork, backbone: str, patterns: Sequence[str])
 
 
 def _every_stage(maps: dict[str, Any]) -> set[str]:
-    merging = (keras.layers.Concatenate, keras.layers.Add)
     operations = {name: output._keras_history.operation for name, output in maps.items()}
-    modules = {name for name, layer in operations.items() if isinstance(layer, merging) and not _feeds(layer, merging)}
-    return modules or {name for name, layer in operations.items() if isinstance(layer, keras.layers.Conv2D)}
+    modules = {name for name, operation in operations.items() if _merges(operation) and not _feeds_a_merge(operation)}
+    blocks = {name for name, operation in operations.items() if isinstance(operation, PatchMap)}
+    return modules or blocks or {name for name, layer in operations.items() if isinstance(layer, keras.layers.Conv2D)}
 
 
-def _feeds(layer: keras.layers.Layer, kinds: tuple[type, ...]) -> bool:
-    return any(isinstance(node.operation, kinds) for node in layer._outbound_nodes)
+def _merges(operation: keras.Operation) -> bool:
+    return type(operation).__name__ in ("Concatenate", "Add")  # layers, or operations such as that of `x + y`
+
+
+def _feeds_a_merge(operation: keras.Operation) -> bool:
+    return any(_merges(node.operation) for node in operation._outbound_nodes)
 
 
 def extractor_for(

@@ -1,0 +1,133 @@
+"""The table of the networks that go by a name: where each is built, and what its training asks of the images.
+
+VGG16's layer was chosen by measurement on several sets of photographs (see `docs/guides/choosing-a-network.md`), and so
+was InceptionV3's. For the others no trained weights were at hand: their layer is the last one with a cell every 16
+pixels, as in DELF (Noh et al., ICCV 2017, section 3.1), or for DINOv2 the block after three quarters of the network, as
+in AnyLoc (Keetha et al., RA-L 2023, section IV). `tfvlad sweep` tells which is best on given images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+Preprocessing = Literal["caffe", "tf", "torch", "none"]
+
+IMAGE_SIZE = 256  # pixels of the longest side, for networks that do not say otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedNetwork:
+    """A network that goes by a name.
+
+    Attributes:
+      builder: ``module:function``; the function is called like those of `keras.applications`.
+      preprocessing: how its training scaled the pixels; ``none`` where the network does it itself.
+      layer: the layer that is taken where none is named.
+      image_size: the `tfvlad.EncoderConfig.image_size` where none is given.
+      fixed_size: pixels of a side where the network takes no other; else None.
+      aliases: the paper's name -> the layer's own name.
+      fc_layer: the features before the classifier, which the paper compares with.
+      fc_size: pixels of a side where those features take no other; else None.
+    """
+
+    builder: str
+    preprocessing: Preprocessing
+    layer: str
+    image_size: int = IMAGE_SIZE
+    fixed_size: int | None = None
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fc_layer: str = "avg_pool"
+    fc_size: int | None = None
+
+
+def _application(name: str, preprocessing: Preprocessing, layer: str) -> NamedNetwork:
+    return NamedNetwork(f"keras.applications:{name}", preprocessing, layer)
+
+
+def _vgg(name: str, convolutions: tuple[int, ...]) -> NamedNetwork:
+    aliases = {
+        f"conv{block}_{conv}": f"block{block}_conv{conv}"
+        for block, convs in enumerate(convolutions, start=1)
+        for conv in range(1, convs + 1)
+    } | {f"pool{block}": f"block{block}_pool" for block in range(1, 6)}
+    network = _application(name, "caffe", "block4_conv2")
+    return dataclasses.replace(network, aliases=aliases, fc_layer="fc2", fc_size=224)
+
+
+def _nasnet(name: str, layer: str, size: int) -> NamedNetwork:
+    # Keras pads NASNet's grids by the size of its input, and those of an input of any size do not fit together.
+    return dataclasses.replace(_application(name, "tf", layer), image_size=size, fixed_size=size)
+
+
+def _dinov2(preset: str, blocks: int) -> NamedNetwork:
+    layer = f"block_{blocks * 3 // 4}"
+    return NamedNetwork(f"tfvlad.networks.dinov2:{preset}", "torch", layer, image_size=448)
+
+
+# The paper's GoogLeNet and InceptionV3 have the same three stages (strides 8, 16, 32): the nth module of a stage
+# stands for the nth module of that stage. mixed8 only halves the grid, so 5a and 5b are mixed9 and mixed10.
+_INCEPTION_ALIASES = {
+    "inception_3a": "mixed0",
+    "inception_3b": "mixed1",
+    "inception_4a": "mixed3",
+    "inception_4b": "mixed4",
+    "inception_4c": "mixed5",
+    "inception_4d": "mixed6",
+    "inception_4e": "mixed7",
+    "inception_5a": "mixed9",
+    "inception_5b": "mixed10",
+}
+
+NAMED_NETWORKS: Mapping[str, NamedNetwork] = {
+    "vgg16": _vgg("VGG16", (2, 2, 3, 3, 3)),
+    "vgg19": _vgg("VGG19", (2, 2, 4, 4, 4)),
+    "googlenet": NamedNetwork("tfvlad.networks.googlenet:GoogLeNet", "none", "inception_4c"),
+    "inceptionv3": dataclasses.replace(_application("InceptionV3", "tf", "mixed5"), aliases=_INCEPTION_ALIASES),
+    "inceptionresnetv2": _application("InceptionResNetV2", "tf", "block17_20_ac"),
+    "xception": _application("Xception", "tf", "add_10"),
+    "resnet50": _application("ResNet50", "caffe", "conv4_block6_out"),
+    "resnet101": _application("ResNet101", "caffe", "conv4_block23_out"),
+    "resnet152": _application("ResNet152", "caffe", "conv4_block36_out"),
+    "resnet50v2": _application("ResNet50V2", "tf", "conv4_block5_out"),
+    "resnet101v2": _application("ResNet101V2", "tf", "conv4_block22_out"),
+    "resnet152v2": _application("ResNet152V2", "tf", "conv4_block35_out"),
+    "densenet121": _application("DenseNet121", "torch", "conv4_block24_concat"),
+    "densenet169": _application("DenseNet169", "torch", "conv4_block32_concat"),
+    "densenet201": _application("DenseNet201", "torch", "conv4_block48_concat"),
+    "nasnetmobile": _nasnet("NASNetMobile", "normal_concat_8", 224),
+    "nasnetlarge": _nasnet("NASNetLarge", "normal_concat_12", 331),
+    "mobilenet": _application("MobileNet", "tf", "conv_pw_11_relu"),
+    "mobilenetv2": _application("MobileNetV2", "tf", "block_12_add"),
+    "mobilenetv3small": _application("MobileNetV3Small", "none", "expanded_conv_7_add"),
+    "mobilenetv3large": _application("MobileNetV3Large", "none", "expanded_conv_11_add"),
+    "efficientnetb0": _application("EfficientNetB0", "none", "block5c_add"),
+    "efficientnetb1": _application("EfficientNetB1", "none", "block5d_add"),
+    "efficientnetb2": _application("EfficientNetB2", "none", "block5d_add"),
+    "efficientnetb3": _application("EfficientNetB3", "none", "block5e_add"),
+    "efficientnetb4": _application("EfficientNetB4", "none", "block5f_add"),
+    "efficientnetb5": _application("EfficientNetB5", "none", "block5g_add"),
+    "efficientnetb6": _application("EfficientNetB6", "none", "block5h_add"),
+    "efficientnetb7": _application("EfficientNetB7", "none", "block5j_add"),
+    "efficientnetv2b0": _application("EfficientNetV2B0", "none", "block5e_add"),
+    "efficientnetv2b1": _application("EfficientNetV2B1", "none", "block5f_add"),
+    "efficientnetv2b2": _application("EfficientNetV2B2", "none", "block5f_add"),
+    "efficientnetv2b3": _application("EfficientNetV2B3", "none", "block5g_add"),
+    "efficientnetv2s": _application("EfficientNetV2S", "none", "block5i_add"),
+    "efficientnetv2m": _application("EfficientNetV2M", "none", "block5n_add"),
+    "efficientnetv2l": _application("EfficientNetV2L", "none", "block5s_add"),
+    "convnexttiny": _application("ConvNeXtTiny", "none", "add_14"),
+    "convnextsmall": _application("ConvNeXtSmall", "none", "add_32"),
+    "convnextbase": _application("ConvNeXtBase", "none", "add_32"),
+    "convnextlarge": _application("ConvNeXtLarge", "none", "add_32"),
+    "convnextxlarge": _application("ConvNeXtXLarge", "none", "add_32"),
+    "dinov2_small": _dinov2("dinov2_small", 12),
+    "dinov2_base": _dinov2("dinov2_base", 12),
+    "dinov2_large": _dinov2("dinov2_large", 24),
+    "dinov2_giant": _dinov2("dinov2_giant", 40),
+    "dinov2_with_registers_small": _dinov2("dinov2_with_registers_small", 12),
+    "dinov2_with_registers_base": _dinov2("dinov2_with_registers_base", 12),
+    "dinov2_with_registers_large": _dinov2("dinov2_with_registers_large", 24),
+    "dinov2_with_registers_giant": _dinov2("dinov2_with_registers_giant", 40),
+}
