@@ -33,19 +33,19 @@ NETWORKS = {
     "vgg16": (
         "--backbone=vgg16",
         "--weights={data}/vgg16_imagenet_notop.weights.h5",
-        "--layers=block3_conv3,block4_conv*,block5_conv1,block5_conv2",
+        "--layers=block3_conv3,block4_conv2,block4_conv3,block5_conv1,block5_conv2",
         "--image_sizes=192,256,384",
     ),
     "inceptionv3": (
         "--backbone=inceptionv3",
         "--weights={data}/inceptionv3_imagenet_notop.weights.h5",
-        "--layers=mixed2,mixed3,mixed4,mixed5,mixed6,mixed7",
-        "--image_sizes=192,256,384,512",
+        "--layers=mixed2,mixed3,mixed4,mixed5,mixed7",
+        "--image_sizes=192,256,384",
     ),
     "squeezenet": (
         "--backbone={data}/squeezenet_imagenet_notop.keras",
         "--preprocessing=caffe",
-        "--layers=fire[4-9]_concat",
+        "--layers=fire[5-9]_concat",
         "--image_sizes=256,384,512",
     ),
 }

@@ -36,10 +36,9 @@ class Row:
     network: str
     layer: str
     image_size: int
-    stride: int
+    cells: int  # of a side
     channels: int
     parameters: int
-    parameters_cut: int
     ms_per_image: float
     images_per_second: float
     export_cosine: float
@@ -69,8 +68,8 @@ def main() -> None:
 
 def print_row(row: Row) -> None:
     print(
-        f"| `{row.network}` | `{row.layer}` | {row.image_size} | {row.stride} | {row.channels} | "
-        f"{row.parameters / 1e6:.1f} | {row.parameters_cut / 1e6:.1f} | {row.ms_per_image:.0f} | "
+        f"| `{row.network}` | `{row.layer}` | {row.image_size} | {row.cells} | {row.channels} | "
+        f"{row.parameters / 1e6:.1f} | {row.ms_per_image:.0f} | "
         f"{row.images_per_second:.1f} | {row.export_cosine:.6f} |",
         flush=True,
     )
@@ -82,8 +81,6 @@ def measure(name: str, seed: int) -> Row:
     import tensorflow as tf
 
     import tfvlad
-    from tfvlad.networks.backbones import load_network
-    from tfvlad.networks.receptive_fields import layer_facts
 
     config = tfvlad.EncoderConfig(
         name,
@@ -95,19 +92,17 @@ def measure(name: str, seed: int) -> Row:
     )
     images = photographs(8, seed)
     encoder = tfvlad.Encoder.fit(images, config)
-    layer = str(encoder.config.layer)
-    (facts,) = (facts for facts in layer_facts(name) if facts.layer == layer)
     side = config.image_size
     batch = tf.random.stateless_uniform((BATCH, side, side, 3), (seed, 0))
     graph = tf.function(lambda pixels: encoder.backbone.model(pixels, training=False))
+    rows = graph(batch).shape[1]
     seconds = time_of(lambda: graph(batch).numpy())
     return Row(
         name,
-        layer,
+        str(encoder.config.layer),
         side,
-        facts.stride,
-        facts.channels,
-        load_network(name, f"random:{seed}").count_params(),
+        rows,
+        encoder.backbone.channels,
         encoder.backbone.model.count_params(),
         seconds / BATCH * 1e3,
         BATCH / seconds,

@@ -1,9 +1,10 @@
 """The table of the networks that go by a name: where each is built, and what its training asks of the images.
 
-VGG16's layer was chosen by measurement on several sets of photographs (see `docs/guides/choosing-a-network.md`), and so
-was InceptionV3's. For the others no trained weights were at hand: their layer is the last one with a cell every 16
-pixels, as in DELF (Noh et al., ICCV 2017, section 3.1), or for DINOv2 the block after three quarters of the network, as
-in AnyLoc (Keetha et al., RA-L 2023, section IV). `tfvlad sweep` tells which is best on given images.
+The layers and sizes of VGG16 and InceptionV3 were chosen by measurement on several sets of photographs (see
+`docs/guides/networks.md`). For the others no trained weights were at hand. VGG19 takes VGG16's layer, and GoogLeNet the
+one that stands where InceptionV3's does. DINOv2 takes the block after three quarters of the network, as AnyLoc does
+(Keetha et al., RA-L 2023), and all others the last layer with a cell every 16 pixels, as DELF does (Noh et al., ICCV
+2017). `tfvlad sweep` tells which is best on given images.
 """
 
 from __future__ import annotations

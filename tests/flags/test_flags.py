@@ -47,6 +47,7 @@ FLAGS = {
     },
     "bench": {"images", "encoder", "max_pixels", "limit", "format"},
     "layers": {"backbone", "format"},
+    "convert": {"weights", "output", "format"},
     "duplicates": {"index", "format", "html"},
     "serve": {
         "index", "host", "port", "token_file", "cors_origin", "encoder", "max_body", "max_pixels", "queue",

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["tfvlad.evaluation.datasets._safe_pickle", "pickletools"]):
-    from tfvlad.evaluation.datasets._safe_pickle import PlainPickleError, read_plain_pickle
+with atheris.instrument_imports(include=["tfvlad.storage.plain_pickle", "pickletools"]):
+    from tfvlad.storage.plain_pickle import PlainPickleError, read_plain_pickle
 
 import numpy as np
 

@@ -14,7 +14,8 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.parametrize(
-    "fuzzer", ["fuzz_images.py", "fuzz_encoder_folder.py", "fuzz_pickles.py", "fuzz_local_features.py"]
+    "fuzzer",
+    ["fuzz_images.py", "fuzz_encoder_folder.py", "fuzz_pickles.py", "fuzz_weights.py", "fuzz_local_features.py"],
 )
 def test_a_short_run_finds_nothing(fuzzer: str, tmp_path: Path) -> None:
     # A process starts with the peak memory of the one that started it, and libFuzzer's limit counts that. The child of

@@ -33,6 +33,7 @@ COMMANDS = {
     "export": "write an encoder as a SavedModel for TensorFlow Serving",
     "bench": "say how fast an encoder is on your images, and where the time goes",
     "layers": "list the layers that local features can be taken from",
+    "convert": "turn GoogLeNet's published weights into a file for --weights",
     "doctor": "say what is installed, what it computes with, and whether an index is sound",
     "completion": "print a script with which a shell completes commands and flags",
     "demo": "the whole way on images that it draws itself",
@@ -40,7 +41,9 @@ COMMANDS = {
 
 # Commands that fit nothing. They do without scikit-learn, which Keras imports where it is, for wrappers that are not
 # used here: that takes as long as a search.
-_FIT_NOTHING = {"search", "explain", "duplicates", "serve", "evaluate", "export", "bench", "layers", "doctor"}
+_FIT_NOTHING = {
+    "search", "explain", "duplicates", "serve", "evaluate", "export", "bench", "layers", "convert", "doctor",
+}  # fmt: skip
 
 _HELP = {"--help", "-help", "-h", "--helpfull"}
 

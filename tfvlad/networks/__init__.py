@@ -8,6 +8,7 @@ one layer, with the digest of its weights.
 - `backbones` loads a network and cuts it at a layer.
 - `weights` puts ImageNet's, a file's or seeded random weights into a network.
 - `googlenet` and `dinov2` build the networks that Keras does not bring.
+- `googlenet_weights` turns GoogLeNet's published weights into a file that Keras reads.
 - `receptive_fields` tells the stride, the receptive field and the channels of every layer.
 
 This package imports `config`, `named_networks`, `errors`, `storage` and nothing else of tfvlad.

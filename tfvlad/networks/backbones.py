@@ -9,7 +9,7 @@ import keras
 from tfvlad.config import EncoderConfig, Precision, check_backbone
 from tfvlad.errors import ConfigError
 from tfvlad.named_networks import NAMED_NETWORKS, Preprocessing
-from tfvlad.networks import dinov2  # noqa: F401  its layers are known to Keras by this import, for files that hold them
+from tfvlad.networks import dinov2, googlenet  # noqa: F401  by this import Keras knows their layers, for files with them
 from tfvlad.networks.layers import fc_features, find_layer
 from tfvlad.networks.requirements import check_fc, check_presence, find_preprocessing
 from tfvlad.networks.weights import build_with_weights, first_line, weights_digest

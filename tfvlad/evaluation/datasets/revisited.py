@@ -20,10 +20,10 @@ from typing import Any
 
 from tfvlad.errors import ConfigError
 from tfvlad.evaluation.datasets._published_files import PublishedFiles
-from tfvlad.evaluation.datasets._safe_pickle import read_plain_pickle
 from tfvlad.evaluation.datasets.dataset import Dataset, Query, Truth
 from tfvlad.evaluation.datasets.oxford import OXFORD_IMAGES, OXFORD_NAMES, PARIS_IMAGES, PARIS_NAMES
 from tfvlad.images import Box
+from tfvlad.storage.plain_pickle import read_plain_pickle
 
 _TRUTH = "{0} of http://cmp.felk.cvut.cz/revisitop/data/datasets/{1}/, and what {2} unpack to"
 ROXFORD = _TRUTH.format("gnd_roxford5k.pkl", "roxford5k", OXFORD_IMAGES)

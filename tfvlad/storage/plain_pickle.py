@@ -1,17 +1,18 @@
-"""Reads plain data out of a pickle without unpickling it: the revisited Oxford/Paris benchmark is published as one.
+"""Reads plain data out of a pickle without unpickling it: ground truth and weights of networks are published as such.
 
 Unpickling calls whatever the file names. Here the file's opcodes are read as data (`pickletools.genops`), and the
-objects that they may build are fixed: None, booleans, numbers, strings, bytes, lists, tuples, dicts, and
-one-dimensional NumPy arrays and scalars of numbers, which become lists and numbers. Nothing that the file names is
-imported or called; functions of this module stand in for the few names that it may hold.
+objects that they may build are fixed: None, booleans, numbers, strings, bytes, lists, tuples and dicts. Nothing that
+the file names is imported or called: the caller's functions stand in for the few names that it may hold. Those for
+one-dimensional NumPy arrays and scalars of numbers, which become lists and numbers, are here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pickletools
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 import numpy as np
 
@@ -32,47 +33,55 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_SIGNS_OF_DAMAGE = (
+    ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RecursionError, UnicodeError,
+)  # fmt: skip
 
 
 class PlainPickleError(ValueError):
     """The file is no pickle, or holds more than plain data."""
 
 
-class _Named(NamedTuple):
-    """A name in the file, with the function that stands in for what the file would call."""
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A name in the file.
 
-    stand_in: Callable[..., Any]
+    Attributes:
+      stand_in: what stands in for it: a function, if the file is to call it. What the function returns may have a
+        method ``set_state``, which takes what the object's own ``__setstate__`` would be given.
+    """
 
-
-class _Dtype:
-    """A type of numbers; its byte order comes later in the file."""
-
-    def __init__(self, code: str | bytes, *_: Any) -> None:
-        self.code = _text(code)
-        self.order = "<"
+    stand_in: Any
 
 
-def read_plain_pickle(data: bytes) -> Any:
+def read_plain_pickle(
+    source: bytes | IO[bytes],
+    names: Mapping[str, Any] | None = None,
+    load: Callable[[Any], Any] | None = None,
+) -> Any:
     """Reads what Python 2 or 3 wrote with `pickle.dump`, protocols 0 to 4.
 
     Args:
-      data: the file's bytes.
+      source: the pickle's bytes, or an open file from which they are read, up to their end.
+      names: ``MODULE NAME`` -> what stands in for it, see `Named`; None is `NUMPY_NAMES`.
+      load: returns an object that the pickle holds only by a persistent id, given that id, in which names are `Named`;
+        None where there must not be any.
 
     Returns:
-      The object, built of the types that the module's docstring lists.
+      The object, built of the types that the module's docstring lists and of what the stand-ins return.
 
     Raises:
       PlainPickleError: the file is damaged or no pickle, or holds more than plain data; the message says what.
     """
-    machine = _Machine()
+    machine = _Machine(NUMPY_NAMES if names is None else names, load)
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for opcode, argument, _ in pickletools.genops(source):
             machine.step(opcode.name, argument)
         value = machine.stack.pop()
         _require_plain(value)
     except PlainPickleError:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError, UnicodeError) as error:
+    except _SIGNS_OF_DAMAGE as error:
         raise PlainPickleError(f"it is damaged, or no pickle ({type(error).__name__})") from None
     return value
 
@@ -80,8 +89,10 @@ def read_plain_pickle(data: bytes) -> Any:
 class _Machine:
     """The stack and the memo of the pickle format; see `pickletools` for what each opcode does with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, Any], load: Callable[[Any], Any] | None) -> None:
         self.stack: list[Any] = []
+        self._names = names
+        self._load = load
         self._marks: list[int] = []  # sizes that the stack had
         self._memo: dict[int, Any] = {}
 
@@ -114,13 +125,15 @@ class _Machine:
             items = [stack.pop(-2), stack.pop()] if name == "SETITEM" else self._to_mark()
             _of_type(dict, stack[-1]).update(_pairs(items))
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            stack.append(_look_up(argument if name == "GLOBAL" else f"{stack.pop(-2)} {stack.pop()}"))
+            stack.append(self._look_up(argument if name == "GLOBAL" else f"{stack.pop(-2)} {stack.pop()}"))
         elif name == "REDUCE":
             arguments = _of_type(tuple, stack.pop())
-            stack.append(_of_type(_Named, stack.pop()).stand_in(*arguments))
+            stack.append(_of_type(Named, stack.pop()).stand_in(*arguments))
         elif name == "BUILD":
-            state = _of_type(tuple, stack.pop())
-            _build(stack[-1], state)
+            state = stack.pop()
+            stack[-1].set_state(state)
+        elif name == "BINPERSID" and self._load:
+            stack.append(self._load(stack.pop()))
         else:
             raise PlainPickleError(f"it holds more than plain data ({name})")
 
@@ -130,13 +143,18 @@ class _Machine:
         del self.stack[mark:]
         return items
 
+    def _look_up(self, name: str) -> Named:
+        if name not in self._names:
+            raise PlainPickleError(f"it holds more than plain data ({printable(name.replace(' ', '.', 1)):.60})")
+        return Named(self._names[name])
+
 
 def _require_plain(value: Any) -> None:
     """Refuses a value that still holds a name or a type of numbers once the pickle is complete."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
-        if isinstance(item, _Named | _Dtype):
+        if isinstance(item, Named | _Dtype):
             raise TypeError("a name")
         if isinstance(item, dict | list | tuple) and id(item) not in seen:
             seen.add(id(item))
@@ -150,9 +168,40 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
-def _array(*_: Any) -> list[Any]:
+def _of_type(kind: type, value: Any) -> Any:
+    """Returns the value if it is of this type.
+
+    Raises:
+      TypeError: it is of another type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(kind.__name__)
+    return value
+
+
+class _Dtype:
+    """A type of numbers; its byte order comes later in the file."""
+
+    def __init__(self, code: str | bytes, *_: Any) -> None:
+        self.code = _text(code)
+        self.order = "<"
+
+    def set_state(self, state: tuple[Any, ...]) -> None:
+        self.order = _text(state[1])
+
+
+class _Array(list[Any]):
     """Stands in for a one-dimensional array; its numbers come later in the file."""
-    return []
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+    def set_state(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, _, data = state
+        values = _numbers(dtype, data)
+        if shape != (len(values),):
+            raise PlainPickleError(f"it holds an array of shape {shape!r:.40}, not a list of numbers")
+        self[:] = values
 
 
 def _scalar(dtype: _Dtype, data: str | bytes) -> Any:
@@ -166,46 +215,6 @@ def _encoded(text: str = "", encoding: str = "latin1") -> bytes:
     return text.encode(encoding)
 
 
-_KNOWN: dict[str, Callable[..., Any]] = {
-    "numpy.core.multiarray _reconstruct": _array,
-    "numpy._core.multiarray _reconstruct": _array,
-    "numpy.core.multiarray scalar": _scalar,
-    "numpy._core.multiarray scalar": _scalar,
-    "numpy dtype": _Dtype,
-    "numpy ndarray": _array,  # the file names it as the type that `_reconstruct` is to make
-    "_codecs encode": _encoded,
-    "__builtin__ bytes": _encoded,
-}
-
-
-def _look_up(name: str) -> _Named:
-    """Returns what stands in for ``MODULE NAME``.
-
-    Raises:
-      PlainPickleError: nothing does.
-    """
-    if name not in _KNOWN:
-        raise PlainPickleError(f"it holds more than plain data ({printable(name.replace(' ', '.', 1)):.60})")
-    return _Named(_KNOWN[name])
-
-
-def _build(built: Any, state: tuple[Any, ...]) -> None:
-    """Fills in an array, or the byte order of a type, from what the object's own ``__setstate__`` would be given.
-
-    Raises:
-      PlainPickleError: it is an array of other things than numbers, or not one-dimensional.
-      Exception: it is neither; any of the exceptions that `read_plain_pickle` catches.
-    """
-    if isinstance(built, _Dtype):
-        built.order = _text(state[1])
-        return
-    _, shape, dtype, _, data = state
-    values = _numbers(dtype, data)
-    if shape != (len(values),):
-        raise PlainPickleError(f"it holds an array of shape {shape!r:.40}, not a list of numbers")
-    _of_type(list, built)[:] = values
-
-
 def _numbers(dtype: _Dtype, data: str | bytes) -> list[Any]:
     code, order = _of_type(_Dtype, dtype).code, dtype.order
     if not _NUMBERS.fullmatch(code) or order not in ("<", ">", "|", "="):
@@ -215,16 +224,17 @@ def _numbers(dtype: _Dtype, data: str | bytes) -> list[Any]:
     return numbers
 
 
-def _of_type(kind: type, value: Any) -> Any:
-    """Returns the value if it is of this very type.
-
-    Raises:
-      TypeError: it is of another type.
-    """
-    if type(value) is not kind:
-        raise TypeError(kind.__name__)
-    return value
-
-
 def _text(value: str | bytes) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else str(value)
+
+
+NUMPY_NAMES: Mapping[str, Callable[..., Any]] = {
+    "numpy.core.multiarray _reconstruct": _Array,
+    "numpy._core.multiarray _reconstruct": _Array,
+    "numpy.core.multiarray scalar": _scalar,
+    "numpy._core.multiarray scalar": _scalar,
+    "numpy dtype": _Dtype,
+    "numpy ndarray": _Array,  # the file names it as the type that `_reconstruct` is to make
+    "_codecs encode": _encoded,
+    "__builtin__ bytes": _encoded,
+}

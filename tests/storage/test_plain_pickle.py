@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fractions
+import io
 import pickle
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfvlad.evaluation.datasets._safe_pickle import PlainPickleError, read_plain_pickle
+from tfvlad.storage.plain_pickle import PlainPickleError, read_plain_pickle
 
 atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 plain = st.recursive(
@@ -108,3 +109,20 @@ def test_damage_is_told_as_that(content: bytes) -> None:
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(PlainPickleError):
         read_plain_pickle(b"\x80\x02" + content + b".")
+
+
+def test_the_caller_says_what_stands_in_for_names_and_persistent_ids() -> None:
+    content = b"\x80\x02cshop\nArticle\nX\x04\x00\x00\x00lampcshop\nLength\nK\x07\x86Q\x86R."
+    names = {"shop Article": lambda name, size: {name: size}, "shop Length": "cm"}
+    assert read_plain_pickle(content, names, lambda stored: f"{stored[1]} {stored[0].stand_in}") == {"lamp": "7 cm"}
+    with pytest.raises(PlainPickleError, match=r"more than plain data \(BINPERSID\)"):
+        read_plain_pickle(content, names)
+    with pytest.raises(PlainPickleError, match=r"more than plain data \(shop.Article\)"):
+        read_plain_pickle(content)
+    with pytest.raises(PlainPickleError, match=r"no pickle \(TypeError\)"):
+        read_plain_pickle(b"cshop\nLength\n)R.", names)  # which nothing can call
+
+
+def test_pickles_one_behind_the_other() -> None:
+    file = io.BytesIO(pickle.dumps([1]) + pickle.dumps("two") + b"rest")
+    assert [read_plain_pickle(file), read_plain_pickle(file), file.read()] == [[1], "two", b"rest"]
