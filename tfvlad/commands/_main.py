@@ -32,7 +32,7 @@ COMMANDS = {
     "sweep": "try layers, scales and encodings on your images, and report which find best",
     "export": "write an encoder as a SavedModel for TensorFlow Serving",
     "bench": "say how fast an encoder is on your images, and where the time goes",
-    "layers": "list the layers that local features can be taken from",
+    "layers": "list the networks, or the layers of one that local features can be taken from",
     "convert": "turn GoogLeNet's published weights into a file for --weights",
     "doctor": "say what is installed, what it computes with, and whether an index is sound",
     "completion": "print a script with which a shell completes commands and flags",
