@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvlad.config import MAX_PIXELS, EncoderConfig
+from tfvlad.config import MAX_PIXELS
 from tfvlad.encoding.interface import REMOTE, Description
 from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError
@@ -24,6 +24,7 @@ from tfvlad.images.libraries import library_format, library_pixels, sides_for
 from tfvlad.images.loading import rgb_pixels
 from tfvlad.images.sources import ImageLike, Source, as_sources, source_name
 from tfvlad.images.views import View, render_views
+from tfvlad.named_networks import IMAGE_SIZE
 from tfvlad.serving._requests import Requests
 
 Floats = npt.NDArray[np.float32]
@@ -68,7 +69,7 @@ class RemoteEncoder:
           ConfigError: the URL has another form.
         """
         self.url = url
-        self.image_size = EncoderConfig.image_size
+        self.image_size = IMAGE_SIZE
         self.max_pixels = MAX_PIXELS
         self._requests = Requests(url, fingerprint, timeout, attempts)
         self._batch = batch
