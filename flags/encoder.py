@@ -30,8 +30,8 @@ def define_network(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string(
         "weights",
         _DEFAULT.weights,
-        "Its weights: imagenet (what it was published with, downloaded once), a .h5 or .weights.h5 file, or "
-        "random:SEED. A .keras file brings its own.",
+        "Its weights: imagenet (what it was published with, downloaded once), a .h5 or .weights.h5 file (for DINOv2 "
+        "a folder with a KerasHub preset), or random:SEED. A .keras file brings its own.",
         flag_values=values,
     )
     flags.DEFINE_enum(

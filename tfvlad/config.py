@@ -47,7 +47,7 @@ class EncoderConfig:
       backbone: the name of a network (see `tfvlad.named_networks`), such as ``vgg16``, ``inceptionv3`` or
         ``googlenet``, or the path of a ``.keras`` file with an image input.
       weights: ``imagenet``, which stands for what the network was published with; ``random:SEED``; or the path of a
-        weights file. Ignored for a ``.keras`` backbone, which brings its own.
+        weights file, or for DINOv2 of a folder with a preset. Ignored for a ``.keras`` backbone, which brings its own.
       layer: name of the layer whose activations are the local features; None is the named backbone's default.
       preprocessing: how pixels are scaled, ``caffe``, ``tf``, ``torch`` or ``none``; None is the named backbone's
         own. Needed for a ``.keras`` backbone.

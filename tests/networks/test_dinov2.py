@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfvlad.config import EncoderConfig
-from tfvlad.errors import ConfigError
+from tfvlad.errors import ConfigError, WeightsError
 from tfvlad.named_networks import NAMED_NETWORKS
 from tfvlad.networks import dinov2
 from tfvlad.networks.backbones import load_backbone, load_cut_backbone, load_network
@@ -101,6 +101,18 @@ def test_a_cut_network_is_loaded_by_another_process(tmp_path: Path) -> None:
     )
     image = np.random.default_rng(0).standard_normal((1, 70, 56, 3)).astype(np.float32)
     np.testing.assert_array_equal(again.model(image), backbone.model(image))
+
+
+def test_weights_come_from_a_folder_that_holds_a_preset(tmp_path: Path) -> None:
+    theirs = published(518, 4)
+    theirs.save_to_preset(str(tmp_path / "preset"))
+    ours = load_network("dinov2_with_registers_small", str(tmp_path / "preset"))
+    images = np.random.default_rng(1).standard_normal((1, 518, 518, 3)).astype(np.float32)
+    expected = np.asarray(theirs({"images": images}))[:, 5:].reshape(1, 37, 37, 32)
+    np.testing.assert_allclose(ours(images)[-1], expected, rtol=0, atol=1e-5)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WeightsError, match=r"empty weights of dinov2_small cannot be had"):
+        load_network("dinov2_small", str(tmp_path / "empty"))
 
 
 def test_without_kerashub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

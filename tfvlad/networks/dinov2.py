@@ -111,7 +111,8 @@ def _build(
       blocks: how many there are.
       width: D, the length of a token.
       heads: heads of each attention.
-      weights: ``imagenet`` for those that the preset was published with (on other images, LVD-142M), or None.
+      weights: ``imagenet`` for those that the preset was published with (trained on other images, LVD-142M), a folder
+        that holds a preset, or None.
       include_top: there is no classifier; must be False.
       input_shape: of the images.
 
@@ -136,7 +137,8 @@ def _build(
             position_embedding_shape=(PATCH * _GRID, PATCH * _GRID),
         )
     else:
-        published = keras_hub.models.DINOV2Backbone.from_preset(preset, image_shape=(PATCH * _GRID, PATCH * _GRID, 3))
+        place = preset if weights == "imagenet" else weights
+        published = keras_hub.models.DINOV2Backbone.from_preset(place, image_shape=(PATCH * _GRID, PATCH * _GRID, 3))
     return _of_any_size(published, input_shape)
 
 

@@ -24,7 +24,7 @@ def build_with_weights(name: str, weights: str, top: bool = False) -> keras.Mode
     Args:
       name: one of `tfvlad.named_networks.NAMED_NETWORKS`.
       weights: ``imagenet`` (through Keras' own download and cache), ``random:SEED``, or the path of a ``.h5`` or
-        ``.weights.h5`` file.
+        ``.weights.h5`` file, or for DINOv2 of a folder that holds a preset of KerasHub.
       top: whether to build the classifier as well; the network then takes only the input size of its training.
 
     Raises:
@@ -35,12 +35,13 @@ def build_with_weights(name: str, weights: str, top: bool = False) -> keras.Mode
     build: Callable[..., keras.Model] = getattr(importlib.import_module(module), function)
     side = named.fixed_size
     shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (side, side, 3)}
-    if weights == "imagenet":
+    from_preset = name.startswith("dinov2") and os.path.isdir(weights)
+    if weights == "imagenet" or from_preset:
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
-                return build(weights="imagenet", **shape)
+                return build(weights=weights, **shape)
         except Exception as error:
-            trained = "DINOv2's" if name.startswith("dinov2") else "ImageNet"
+            trained = "ImageNet" if named.builder.startswith("keras.") else weights if from_preset else "published"
             raise WeightsError(
                 f"{trained} weights of {name} cannot be had ({first_line(error)}): give --weights=FILE with "
                 "weights fetched elsewhere or --weights=random:0, or another network with --backbone=FILE.keras"
