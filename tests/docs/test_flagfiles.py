@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 PAPER = Path(__file__).resolve().parents[2] / "docs" / "paper"
-GUIDE = PAPER.parent / "guides" / "layer-and-scale.md"
+GUIDES = "".join(page.read_text(encoding="utf-8") for page in sorted((PAPER.parent / "guides").glob("*.md")))
 
 
 @pytest.mark.parametrize("path", sorted(PAPER.iterdir()), ids=lambda path: path.name)
@@ -19,4 +19,4 @@ def test_the_command_that_a_flagfile_names_takes_it(path: Path) -> None:
     importlib.import_module(f"tfvlad.commands.{command}").define(values)
     assert values([program, f"--flagfile={path}"]) == [program]
     assert values["clusters"].value in (100, ["100"])
-    assert path.name in GUIDE.read_text(encoding="utf-8")
+    assert path.name in GUIDES
