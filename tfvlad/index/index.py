@@ -218,6 +218,7 @@ class Index:
                 local_features,
                 check_content,
             )
+            self._catalog.save_vectors()
             self._graphs.save()
             with self._catalog.read() as snapshot:
                 kept = snapshot.kept()
@@ -247,6 +248,7 @@ class Index:
                 root = known_root(os.fspath(folder), change.roots(), self._path)
                 removed = change.count_files(root.id)
                 change.remove_root(root.id)
+            self._catalog.save_vectors()
             self._graphs.save()
             with self._catalog.write() as change:
                 change.give_back_space()

@@ -7,7 +7,7 @@ it to a catalog and its graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -97,51 +97,48 @@ def rank_exactly(
     """
     nothing = np.empty((len(queries), 0), np.int64)
     best = Ranking(nothing.astype(np.float32), nothing, nothing)
+    pile: list[Ranking] = []  # to be merged into it: several at once are faster than one by one
+    floor = np.full(len(queries), -np.inf, np.float32)  # what a score must reach to be among the k best
     # The products are computed in float64 and rounded once, so that equal vectors get equal scores wherever they stand
     # in a block.
     wide = queries.astype(np.float64)
-    for pile in _piles(_block_bests(wide, blocks, k), width=4 * k):
-        together = [best, *pile]
-        scores = np.concatenate([ranking.scores for ranking in together], axis=1)
-        images = np.concatenate([ranking.images for ranking in together], axis=1)
-        descriptors = np.concatenate([ranking.descriptors for ranking in together], axis=1)
-        best = best_images(scores, images, k, descriptors)
+    for images, vectors, *known in blocks:
+        scores = (wide @ vectors.T.astype(np.float64)).astype(np.float32)  # (q, dim) @ (dim, n) -> (q, n)
+        if (scores.max(axis=1, initial=-np.inf) < floor).all():
+            continue
+        descriptors = known[0] if known else np.full(len(images), -1, np.int64)
+        pile.append(_best_of_block(scores, images, descriptors, k))
+        if sum(ranking.scores.shape[1] for ranking in pile) >= 4 * k:
+            best, pile = _merge([best, *pile], k), []
+            if best.scores.shape[1] == k:
+                floor = best.scores[:, -1]
+    if pile:
+        best = _merge([best, *pile], k)
     found = int(np.count_nonzero(best.images >= 0, axis=1).max(initial=0))
     return Ranking(best.scores[:, :found], best.images[:, :found], best.descriptors[:, :found])
 
 
-def _block_bests(queries: NDArray[np.float64], blocks: Iterable[Vectors], k: int) -> Iterator[Ranking]:
-    for images, vectors, *known in blocks:
-        descriptors = known[0] if known else np.full(len(images), -1, np.int64)
-        scores = (queries @ vectors.T.astype(np.float64)).astype(np.float32)  # (q, dim) @ (dim, n) -> (q, n)
-        order = np.argsort(images, kind="stable")
-        owners, starts = np.unique(images[order], return_index=True)
-        if len(owners) == len(images):
-            columns = _top_columns(scores[:, order], k)
-            views = order[columns]
-            yield Ranking(np.take_along_axis(scores, views, axis=1), owners[columns], descriptors[views])
-            continue
-        of_views = scores[:, order]
-        scores = np.maximum.reduceat(of_views, starts, axis=1)  # (q, images), by id
-        # The first view of each image that has its score.
-        counts = np.diff(starts, append=len(order))
-        places = np.where(of_views == np.repeat(scores, counts, axis=1), np.arange(len(order)), len(order))
-        firsts = np.minimum.reduceat(places, starts, axis=1)  # (q, images)
+def _best_of_block(scores: NDArray[np.float32], images: _Ids, descriptors: _Ids, k: int) -> Ranking:
+    """The k best images among views with these scores, (q, n), in no order."""
+    if (images[1:] > images[:-1]).all():  # every image has one view
         columns = _top_columns(scores, k)
-        views = order[np.take_along_axis(firsts, columns, axis=1)]
-        yield Ranking(np.take_along_axis(scores, columns, axis=1), owners[columns], descriptors[views])
+        return Ranking(np.take_along_axis(scores, columns, axis=1), images[columns], descriptors[columns])
+    order = np.argsort(images, kind="stable")
+    owners, starts = np.unique(images[order], return_index=True)
+    of_views = scores[:, order]
+    scores = np.maximum.reduceat(of_views, starts, axis=1)  # (q, images), by id
+    # The first view of each image that has its score.
+    counts = np.diff(starts, append=len(order))
+    places = np.where(of_views == np.repeat(scores, counts, axis=1), np.arange(len(order)), len(order))
+    firsts = np.minimum.reduceat(places, starts, axis=1)  # (q, images)
+    columns = _top_columns(scores, k)
+    views = order[np.take_along_axis(firsts, columns, axis=1)]
+    return Ranking(np.take_along_axis(scores, columns, axis=1), owners[columns], descriptors[views])
 
 
-def _piles(rankings: Iterable[Ranking], width: int) -> Iterator[list[Ranking]]:
-    """Collects rankings until they have `width` columns together: merging them at once is faster than one by one."""
-    pile: list[Ranking] = []
-    for ranking in rankings:
-        pile.append(ranking)
-        if sum(piled.scores.shape[1] for piled in pile) >= width:
-            yield pile
-            pile = []
-    if pile:
-        yield pile
+def _merge(rankings: list[Ranking], k: int) -> Ranking:
+    scores, images, descriptors = (np.concatenate(parts, axis=1) for parts in zip(*rankings, strict=True))
+    return best_images(scores, images, k, descriptors)
 
 
 def _top_columns(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:

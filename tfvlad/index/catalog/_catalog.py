@@ -18,11 +18,14 @@ from tfvlad.index.catalog._connections import Connections
 from tfvlad.index.catalog._reading import Snapshot
 from tfvlad.index.catalog._rows import Kept
 from tfvlad.index.catalog._schema import FORMAT, check_schema, schema, setting
+from tfvlad.index.catalog._vectors_file import VectorsFile, VectorsRow
 from tfvlad.index.catalog._writing import Change
 from tfvlad.storage.locks import sole_writer
 from tfvlad.storage.untrusted import refuse_links
 
 _CATALOG = "catalog.sqlite"
+_WORTH_A_FILE = 10_000  # descriptors; SQLite hands out fewer in hundredths of a second
+_BLOCK = 4096  # descriptors that are copied into the file at a time
 
 
 class Catalog:
@@ -55,6 +58,7 @@ class Catalog:
             self.fingerprint = meta["fingerprint"]
             self.dim = setting(meta, "dim")
             self.config = IndexConfig(**{name: setting(meta, name) for name in ("m", "ef_construction", "ef_search")})
+            self._vectors = VectorsFile(folder, self.dim)
         except (KeyError, ValueError) as error:
             self.close()
             raise ArtifactError(self.path, f"is damaged: its settings are incomplete ({error})") from error
@@ -79,7 +83,7 @@ class Catalog:
     def read(self) -> Iterator[Snapshot]:
         """Opens a consistent state of the catalog for reading; it stays the same, whatever is written meanwhile."""
         with self._transaction("BEGIN") as connection:
-            yield Snapshot(connection, self.path, self.dim)
+            yield Snapshot(connection, self.path, self.dim, self._vectors)
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[Snapshot]:
@@ -88,19 +92,39 @@ class Catalog:
         One thread at a time may use it.
         """
         with self._transaction("BEGIN", self._watching) as connection:
-            yield Snapshot(connection, self.path, self.dim)
+            yield Snapshot(connection, self.path, self.dim, self._vectors)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Change]:
         """Opens a change; it is committed when the block ends, and undone when an exception leaves the block."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield Change(connection, self.path, self.dim)
+            yield Change(connection, self.path, self.dim, self._vectors)
 
     @contextlib.contextmanager
     def sole_writer(self) -> Iterator[None]:
         """Keeps every other writer out, see `tfvlad.storage.locks.sole_writer`."""
         with sole_writer(self.folder):
             yield
+
+    def save_vectors(self) -> None:
+        """Brings the file of descriptors in line with the catalog; the caller must be the sole writer.
+
+        Raises:
+          ArtifactError: the file cannot be written.
+        """
+        with self.read() as snapshot:
+            state, count, row = snapshot.state(), snapshot.count_descriptors(), snapshot.vectors_row()
+            if row is not None and row.state == state and self._vectors.stands_for(count):
+                return
+            if count >= _WORTH_A_FILE:
+                row = VectorsRow(self._vectors.write(snapshot.blocks(_BLOCK), count), state)
+            elif row is None:
+                return
+            else:
+                self._vectors.remove()
+                row = None
+        with self.write() as change:
+            change.put_vectors(row)
 
     def close(self) -> None:
         """Closes the idle connections now, and each busy one when its transaction ends."""

@@ -17,6 +17,7 @@ from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog._columns import Columns, known_or_average
 from tfvlad.index.catalog._rows import Block, EncodedView, FailureRow, FileRow, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import setting
+from tfvlad.index.catalog._vectors_file import VectorsFile, VectorsRow
 from tfvlad.matching.local_features import MOST_CELLS
 
 _LARGEST = 2**63 - 1  # of SQLite's integers
@@ -33,11 +34,12 @@ class Snapshot:
       columns: answers `images_of` and `hubness_of` from memory; None asks the file.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, dim: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, dim: int, vectors: VectorsFile) -> None:
         self.path = path
         self.columns: Columns | None = None
         self._connection = connection
         self._dim = dim
+        self._vectors = vectors
 
     def version(self) -> Version:
         """Tells snapshots of `Catalog.watch` apart: equal versions see the same catalog. It reads no table."""
@@ -341,7 +343,22 @@ class Snapshot:
         Raises:
           ArtifactError: a descriptor is not `dim` finite numbers.
         """
+        row = self.vectors_row()
+        if row is not None and after < row.state.last_descriptor and self.remembers(row.state):
+            with self._vectors.opened(row) as file:
+                if file is not None:
+                    yield from file.blocks(size, after, self.removed_since(row.state))
+                    after = row.state.last_descriptor
         yield from self._blocks("SELECT id, image, vector FROM descriptors WHERE id > ? ORDER BY id", (after,), size)
+
+    def vectors_row(self) -> VectorsRow | None:
+        """What was recorded last of the file of descriptors; None if nothing was, or nothing that makes sense."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'vectors'").fetchone()
+        try:
+            sha256, *state = json.loads(row[0])
+            return VectorsRow(str(sha256), State(*map(int, state)))
+        except (TypeError, ValueError, RecursionError):
+            return None
 
     def view_of_images(self, images: Ids, view: str) -> Block:
         """The descriptors of one view of these images, by id; images that lack it are left out."""

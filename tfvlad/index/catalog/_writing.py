@@ -12,6 +12,7 @@ from tfvlad.index._synced_folders import Root
 from tfvlad.index.catalog._reading import Snapshot, to_json
 from tfvlad.index.catalog._rows import EncodedView, GraphRow, Ids, Kept, Stamp, State
 from tfvlad.index.catalog._schema import ADDED_IN, FORMAT
+from tfvlad.index.catalog._vectors_file import VectorsRow
 
 _MOST_FREE = 0.25  # share of the file's pages
 
@@ -126,6 +127,10 @@ class Change(Snapshot):
 
     def put_ef_search(self, ef_search: int) -> None:
         self._connection.execute("UPDATE meta SET value = ? WHERE key = 'ef_search'", (str(ef_search),))
+
+    def put_vectors(self, row: VectorsRow | None) -> None:
+        """Records the file of descriptors, or that there is none: a file that is not recorded is never read."""
+        self._put_setting("vectors", json.dumps(None if row is None else [row.sha256, *row.state]))
 
     def put_graph(self, sha256: str, graph: GraphRow) -> None:
         """Records a graph's file by its digest: a file that is not recorded is never loaded."""
