@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ class VectorsFile:
     def _row_bytes(self) -> int:
         return 2 * 8 + 4 * self._dim
 
-    def _digest(self, file: IO[bytes]) -> str | None:
+    def _digest(self, file: io.FileIO) -> str | None:
         """The digest of a file; None of one that is no file of descriptors."""
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size % self._row_bytes:
@@ -128,7 +129,7 @@ class VectorsFile:
 class OpenVectors:
     """A file of descriptors, open for reading."""
 
-    def __init__(self, file: IO[bytes], dim: int) -> None:
+    def __init__(self, file: io.FileIO, dim: int) -> None:
         self._file, self._dim = file, dim
         self._count = os.fstat(file.fileno()).st_size // (2 * 8 + 4 * dim)
 
@@ -146,9 +147,9 @@ class OpenVectors:
                 ids, images, vectors = ids[~gone], images[~gone], vectors[~gone]
             yield Block(ids, images, vectors)
 
-    def _numbers(self, kind: str, offset: int, count: int) -> NDArray[np.generic]:
+    def _numbers(self, kind: str, offset: int, count: int) -> NDArray[Any]:
         numbers = np.empty(count, kind)
-        left = memoryview(numbers).cast("B")
+        left = numbers.data.cast("B")
         while left:
             read = os.preadv(self._file.fileno(), [left], offset)
             if not read:
