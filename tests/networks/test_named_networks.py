@@ -53,13 +53,13 @@ def test_the_default_layer_is_a_map_of_local_features_of_images_of_any_size(name
     backbone = load_backbone(EncoderConfig(backbone=name, weights="random:0"))
     (facts,) = (facts for facts in layer_facts(name) if facts.layer == backbone.layer)
     assert facts.channels == backbone.channels
-    assert facts.stride == (8 if name == "vgg19" else 16)
+    assert facts.stride == 8
     for height, width in ((128, 96), (101, 131)):
         pixels = np.random.default_rng(0).uniform(0, 255, (1, height, width, 3)).astype(np.float32)
         features = np.asarray(backbone.model(preprocess(pixels, backbone.preprocessing)))
-        # Networks differ in how they treat the border, by less than three cells.
-        assert abs(features.shape[1] - height / facts.stride) < 3
-        assert abs(features.shape[2] - width / facts.stride) < 3
+        # Networks differ in how they treat the border, by less than four cells.
+        assert abs(features.shape[1] - height / facts.stride) < 4
+        assert abs(features.shape[2] - width / facts.stride) < 4
         assert np.isfinite(features).all()
         assert np.std(features) > 1e-3
 
@@ -68,14 +68,14 @@ def test_nasnet_takes_its_own_size_only() -> None:
     with pytest.raises(ConfigError, match=r"takes images of 224x224 pixels only: .* resize stretch, got 224 and fit"):
         load_backbone(EncoderConfig(backbone="nasnetmobile", weights="random:0"))
     backbone = load_backbone(EncoderConfig(backbone="nasnetmobile", weights="random:0", resize="stretch"))
-    assert backbone.model(np.zeros((1, 224, 224, 3), np.float32)).shape == (1, 14, 14, 528)
+    assert backbone.model(np.zeros((1, 224, 224, 3), np.float32)).shape == (1, 28, 28, 264)
 
 
 def test_a_sum_between_layers_is_a_module_of_a_network() -> None:
     facts = {fact.layer: fact for fact in layer_facts("convnexttiny")}
     # The stem: 4x4 at stride 4. A block: 7x7 on cells 4 pixels apart. 4 + 6 * 4 = 28.
     assert (facts["add"].stride, facts["add"].receptive_field, facts["add"].channels) == (4, 28, 96)
-    assert (facts["add_14"].stride, facts["add_14"].channels) == (16, 384)
+    assert (facts["add_5"].stride, facts["add_5"].channels) == (8, 192)
 
 
 def test_a_name_that_is_nearly_right_is_suggested() -> None:
