@@ -91,11 +91,11 @@ class EncoderConfig:
     shrinkage: float = 0.3
 
     def __post_init__(self) -> None:
+        check_backbone(self.backbone)
         named = NAMED_NETWORKS.get(self.backbone)
         _set_if_none(self, "image_size", named.image_size if named else IMAGE_SIZE)
         for name in ("image_size", "clusters", "codebook_samples", "whitening_samples", "max_pixels"):
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, name, "a positive integer", self)
-        check_backbone(self.backbone)
         _require(self.dim is None or (_is_int(self.dim) and self.dim >= 1), "dim", "a positive integer or None", self)
         _require(0 < self.power <= 1, "power", "above 0 and at most 1", self)
         _require(0 <= self.shrinkage < math.inf, "shrinkage", "0 or more", self)
@@ -130,13 +130,13 @@ class IndexConfig:
             _require(_is_int(getattr(self, name)) and getattr(self, name) >= 2, name, "an integer of 2 or more", self)
 
 
-def check_backbone(backbone: str) -> None:
+def check_backbone(backbone: object) -> None:
     """Makes sure that a network has a name that is known, or may be a file.
 
     Raises:
       ConfigError: neither is so.
     """
-    if backbone in NAMED_NETWORKS or str(backbone).endswith(".keras"):
+    if isinstance(backbone, str) and (backbone in NAMED_NETWORKS or backbone.endswith(".keras")):
         return
     close = difflib.get_close_matches(str(backbone).lower(), NAMED_NETWORKS, n=1)
     raise ConfigError(

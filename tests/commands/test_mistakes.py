@@ -154,8 +154,14 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         ("index --index {index} --images {bad}/nowhere", "{bad}/nowhere is not a folder"),
         ("index --index {index} --images {photos}/..", "overlaps {photos}, which the index already holds"),
         # Networks.
-        (f"{FIT} --backbone=resnet", "backbone must be vgg16, inceptionv3 or the path of a .keras file, got 'resnet'"),
-        (f"{FIT} --backbone=", "backbone must be vgg16, inceptionv3 or the path of a .keras file, got ''"),
+        (
+            f"{FIT} --backbone=resnet",
+            "backbone must be a network that `tfvlad layers` lists or the path of a .keras file, got 'resnet'",
+        ),
+        (
+            f"{FIT} --backbone=",
+            "backbone must be a network that `tfvlad layers` lists or the path of a .keras file, got ''",
+        ),
         (f"{FIT} --backbone=nowhere.keras", "backbone nowhere.keras: no such file"),
         (f"{FIT} --backbone={{bad}}/network.keras", "network.keras: not a model that Keras can load"),
         (f"{FIT} --backbone={{bad}}/grey.keras", "the input must be RGB images, (batch, height, width, 3), got"),
@@ -175,7 +181,10 @@ def bad(photos: Path, index: Path, encoder: Path, tmp_path_factory: pytest.TempP
         (f"{FIT} --backbone=vgg16 --weights={{bad}}/weights.h5", "not the weights of vgg16 without its top"),
         (f"{FIT} --backbone=vgg16 --weights=mine", "weights must be imagenet, random:SEED, or a .h5 or .weights.h5"),
         (f"{FIT} --backbone=vgg16 --weights=random:abc", "random:SEED needs a whole number as SEED, got 'abc'"),
-        ("layers --backbone=resnet", "backbone must be vgg16, inceptionv3 or the path of a .keras file"),
+        (
+            "layers --backbone=resnet",
+            "backbone must be a network that `tfvlad layers` lists or the path of a .keras file",
+        ),
         ("layers --backbone={bad}/nowhere.keras", "no such file"),
         # What the images cannot give.
         (f"{FIT} --dim=8", "dim=8 is too large: 8 images and vectors of 32 dimensions give 7 at most"),
