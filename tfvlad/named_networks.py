@@ -28,6 +28,7 @@ class NamedNetwork:
       preprocessing: how its training scaled the pixels; ``none`` where the network does it itself.
       layer: the layer that is taken where none is named.
       image_size: the `tfvlad.EncoderConfig.image_size` where none is given.
+      from_keras_hub: whether KerasHub has it, so that its weights may come from a folder that holds a preset.
       fixed_size: pixels of a side where the network takes no other; else None.
       aliases: the paper's name -> the layer's own name.
       fc_layer: the features before the classifier, which the paper compares with.
@@ -38,6 +39,7 @@ class NamedNetwork:
     preprocessing: Preprocessing
     layer: str
     image_size: int = IMAGE_SIZE
+    from_keras_hub: bool = False
     fixed_size: int | None = None
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fc_layer: str = "avg_pool"
@@ -65,7 +67,7 @@ def _nasnet(name: str, layer: str, size: int) -> NamedNetwork:
 
 def _dinov2(preset: str, blocks: int) -> NamedNetwork:
     layer = f"block_{blocks * 3 // 4}"
-    return NamedNetwork(f"tfvlad.networks.dinov2:{preset}", "torch", layer, image_size=448)
+    return NamedNetwork(f"tfvlad.networks.dinov2:{preset}", "torch", layer, image_size=448, from_keras_hub=True)
 
 
 # The paper's GoogLeNet and InceptionV3 have the same three stages (strides 8, 16, 32): the nth module of a stage

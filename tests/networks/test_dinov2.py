@@ -119,6 +119,8 @@ def test_without_kerashub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"dinov2_base comes through KerasHub: pip install 'tfvlad\[dinov2\]'"):
         load_network("dinov2_base", "random:0")
+    with pytest.raises(ConfigError, match=r"backbone dinov2_mine\.keras: no such file"):
+        load_network("dinov2_mine.keras", "random:0")
 
 
 def test_the_shape_of_its_maps_is_told_without_running_it() -> None:

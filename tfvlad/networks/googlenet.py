@@ -54,7 +54,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="tfvlad")
 class LastPooling(keras.layers.MaxPooling2D):  # type: ignore[misc]
-    """Takes the largest of 3x3 responses, 2 apart, or of the first 2x2 of these where its weight ``third`` is 0.
+    """Max-pooling by windows of 3x3, 2 apart, or by the first 2x2 of each where its weight ``third`` is 0.
 
     The responses are 0 or above, and padded with a row and a column of zeros.
     """

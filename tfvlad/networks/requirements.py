@@ -37,9 +37,10 @@ def check_presence(backbone: str) -> None:
     Raises:
       ConfigError: it is not.
     """
-    if backbone.startswith("dinov2") and importlib.util.find_spec("keras_hub") is None:
+    named = NAMED_NETWORKS.get(backbone)
+    if named and named.from_keras_hub and importlib.util.find_spec("keras_hub") is None:
         raise ConfigError(f"backbone {backbone} comes through KerasHub: pip install 'tfvlad[dinov2]'")
-    if backbone not in NAMED_NETWORKS and not os.path.isfile(backbone):
+    if not named and not os.path.isfile(backbone):
         raise ConfigError(f"backbone {backbone}: no such file")
 
 

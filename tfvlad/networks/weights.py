@@ -35,7 +35,7 @@ def build_with_weights(name: str, weights: str, top: bool = False) -> keras.Mode
     build: Callable[..., keras.Model] = getattr(importlib.import_module(module), function)
     side = named.fixed_size
     shape: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "input_shape": (side, side, 3)}
-    from_preset = name.startswith("dinov2") and os.path.isdir(weights)
+    from_preset = named.from_keras_hub and os.path.isdir(weights)
     if weights == "imagenet" or from_preset:
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output

@@ -91,6 +91,14 @@ def test_what_was_added_and_removed_since_is_known_from_the_catalog(catalog: Cat
     assert_equal(read(catalog), of_sqlite(catalog))
 
 
+def test_a_block_of_which_nothing_is_left_is_left_out(catalog: Catalog) -> None:
+    add(catalog, 0, 12)
+    catalog.save_vectors()
+    remove(catalog, 4, 5, 6)
+    with catalog.read() as snapshot:
+        assert [len(block.descriptors) for block in snapshot.blocks(3)] == [3, 3, 3]
+
+
 def test_the_exact_search_finds_the_same(catalog: Catalog) -> None:
     add(catalog, 0, 500, views=3)
     queries = unit_vectors(5, DIM, seed=9)

@@ -35,7 +35,7 @@ class ChangedWhileReadError(ArtifactError):
     """The catalog was changed while it was read without locks, so what was read may be of two states; read it again."""
 
 
-class _Seal(NamedTuple):
+class Seal(NamedTuple):
     """What tells a file from a changed one."""
 
     device: int
@@ -45,11 +45,14 @@ class _Seal(NamedTuple):
     ctime_ns: int
 
     @classmethod
-    def of(cls, path: str) -> _Seal:
+    def of(cls, path: str) -> Seal:
         try:
-            status = os.stat(path)
+            return cls.from_status(os.stat(path))
         except OSError as error:
             raise ArtifactError(path, f"cannot be read: {error.strerror}") from error
+
+    @classmethod
+    def from_status(cls, status: os.stat_result) -> Seal:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def is_fresh(self) -> bool:
@@ -66,7 +69,7 @@ class Connection(sqlite3.Connection):
     """
 
     may_write = False
-    seal: _Seal | None = None
+    seal: Seal | None = None
 
 
 class Connections:
@@ -128,7 +131,7 @@ class Connections:
         if connection.may_write:
             return True
         if connection.seal is not None:
-            return connection.seal == _Seal.of(self._path) and not self._has_log()
+            return connection.seal == Seal.of(self._path) and not self._has_log()
         try:
             _read_something(connection)
         except sqlite3.OperationalError:  # a writer was killed; with a new connection SQLite can read what it left
@@ -136,7 +139,7 @@ class Connections:
         return True
 
     def _check(self, connection: Connection) -> None:
-        if connection.seal is not None and connection.seal != _Seal.of(self._path):
+        if connection.seal is not None and connection.seal != Seal.of(self._path):
             raise ChangedWhileReadError(self._path, "was changed while it was read; try again")
 
     def _connect(self) -> Connection:
@@ -146,7 +149,7 @@ class Connections:
             return connection
         deadline = time.monotonic() + _PATIENCE
         while True:
-            seal = _Seal.of(self._path)  # the log is looked for afterwards, and no writer changes the file without one
+            seal = Seal.of(self._path)  # the log is looked for afterwards, and no writer changes the file without one
             problem = "somebody changes it all the time"
             if self._has_log():
                 connection = self._open("mode=ro")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfvlad.errors import ArtifactError
+from tfvlad.index.catalog._connections import Seal
 from tfvlad.index.catalog._rows import Block, Ids, State
 from tfvlad.storage.atomic import atomic_file
 
@@ -42,15 +43,6 @@ class VectorsRow(NamedTuple):
     state: State
 
 
-class _Identity(NamedTuple):
-    """What tells a file from one that took its place."""
-
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
 class VectorsFile:
     """The file of one index folder; threads may share it."""
 
@@ -58,7 +50,7 @@ class VectorsFile:
         self._path = os.path.join(folder, FILE_NAME)
         self._dim = dim
         self._lock = threading.Lock()
-        self._checked: tuple[_Identity, str] | None = None  # the file whose digest was computed last, and the digest
+        self._checked: tuple[Seal, str] | None = None  # the file whose digest was computed last, and the digest
 
     def stands_for(self, descriptors: int) -> bool:
         """Whether a file of so many descriptors is there; its digest is not looked at."""
@@ -119,10 +111,10 @@ class VectorsFile:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size % self._row_bytes:
             return None
-        identity = _Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        seal = Seal.from_status(status)
         with self._lock:
-            if self._checked is None or self._checked[0] != identity:
-                self._checked = identity, hashlib.file_digest(file, "sha256").hexdigest()
+            if self._checked is None or self._checked[0] != seal:
+                self._checked = seal, hashlib.file_digest(file, "sha256").hexdigest()
             return self._checked[1]
 
 
@@ -145,7 +137,8 @@ class OpenVectors:
             vectors = vectors.reshape(count, self._dim)
             if removed.size and (gone := np.isin(ids, removed)).any():
                 ids, images, vectors = ids[~gone], images[~gone], vectors[~gone]
-            yield Block(ids, images, vectors)
+            if len(ids):
+                yield Block(ids, images, vectors)
 
     def _numbers(self, kind: str, offset: int, count: int) -> NDArray[Any]:
         numbers = np.empty(count, kind)
