@@ -14,7 +14,6 @@ import dataclasses
 import os
 import re
 import statistics
-import time
 from pathlib import Path
 
 import jinja2
@@ -25,7 +24,6 @@ from tfvlad.reports import charts
 
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "guides" / "study-figures.md"
 BATCH = 4
-LEAST = 1.0  # seconds that a cut is timed for
 
 
 @dataclasses.dataclass
@@ -82,7 +80,7 @@ def read_figures(text: str) -> list[Row]:
 
 
 def time_cut(row: Row, seed: int) -> float:
-    """The median of the milliseconds that an image takes, behind a run that warms up."""
+    """The milliseconds that an image takes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -92,13 +90,7 @@ def time_cut(row: Row, seed: int) -> float:
     model = load_backbone(EncoderConfig(row.network, f"random:{seed}", row.layer)).model
     graph = tf.function(lambda images: model(images, training=False))
     images = tf.random.stateless_uniform((BATCH, row.image_size, row.image_size, 3), (seed, 0))
-    graph(images)
-    seconds: list[float] = []
-    while sum(seconds) < LEAST or len(seconds) < 3:
-        started = time.perf_counter()
-        np.asarray(graph(images))
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds) / BATCH * 1e3
+    return timing.median_seconds(lambda: np.asarray(graph(images))) / BATCH * 1e3
 
 
 def pareto_front(rows: list[Row]) -> list[Row]:

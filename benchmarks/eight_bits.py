@@ -24,6 +24,7 @@ import timing
 import tfvlad
 from tfvlad.encoding.codebook import fit_codebook
 from tfvlad.images.listing import image_paths
+from tfvlad.images.loading import image_loader
 from tfvlad.networks.backbones import load_backbone
 from tfvlad_kernels import encode_vlad
 
@@ -87,8 +88,6 @@ def network(data: str | Path) -> Any:
 
 def load_images(folder: Path) -> list[Floats]:
     """The images of a folder, (1, H, W, 3), as VGG16 takes them."""
-    from tfvlad.images.loading import image_loader
-
     loader = image_loader(SIDE, "fit", "caffe")
     return [np.asarray(loader.load(path))[None] for path in image_paths(folder)]
 

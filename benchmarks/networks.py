@@ -15,9 +15,7 @@ import dataclasses
 import io
 import multiprocessing
 import os
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ import timing
 from PIL import Image
 
 BATCH = 4
-LEAST = 1.0  # seconds that a network is timed for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +93,7 @@ def measure(name: str, seed: int) -> Row:
     batch = tf.random.stateless_uniform((BATCH, side, side, 3), (seed, 0))
     graph = tf.function(lambda pixels: encoder.backbone.model(pixels, training=False))
     rows = graph(batch).shape[1]
-    seconds = time_of(lambda: graph(batch).numpy())
+    seconds = timing.median_seconds(lambda: graph(batch).numpy())
     return Row(
         name,
         str(encoder.config.layer),
@@ -108,17 +105,6 @@ def measure(name: str, seed: int) -> Row:
         BATCH / seconds,
         export_cosine(encoder, images[:3]),
     )
-
-
-def time_of(run: Any) -> float:
-    """The median of the seconds of a run, behind one that warms it up."""
-    run()
-    seconds: list[float] = []
-    while sum(seconds) < LEAST or len(seconds) < 3:
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
 
 
 def export_cosine(encoder: Any, images: list[bytes]) -> float:

@@ -172,6 +172,15 @@ def _time(run: Callable[[], Any], least: float) -> tuple[float, float]:
             return seconds / runs, (time.process_time() - cpu) / runs
 
 
+def median_seconds(run: Callable[[], Any], least: float = 1.0) -> float:
+    """The median of a run's seconds in this process, behind one that warms it up: three runs, or `least` seconds."""
+    run()
+    seconds: list[float] = []
+    while sum(seconds) < least or len(seconds) < 3:
+        seconds.append(_time(run, 0.0)[0])
+    return float(np.median(seconds))
+
+
 def _reset_peak() -> int:
     """Makes the kernel forget the process's peak; gives the bytes that it has now."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import pickle
 import sys
 import tempfile
-import tracemalloc
 from pathlib import Path
 
 import atheris
@@ -20,8 +19,8 @@ with atheris.instrument_imports(include=["tfvlad.storage.plain_pickle", "picklet
     from tfvlad.storage.plain_pickle import PlainPickleError, read_plain_pickle
 
 import numpy as np
+from limits import limits
 
-MEMORY = 2**21, 2**12  # bytes that an input may take: so many, and so many for each byte of its own
 TRUTH = {
     "imlist": ["oxford_000001", "oxford_000002"],
     "qimlist": ["all_souls_000013"],
@@ -31,20 +30,12 @@ TRUTH = {
 
 def read(data: bytes) -> None:
     """One input: plain data, or one line."""
-    modules = set(sys.modules)
-    tracemalloc.start()
-    try:
-        read_plain_pickle(data)
-    except PlainPickleError as error:
-        if "\n" in str(error):
-            raise RuntimeError(f"not one line: {error!r}") from None
-    finally:
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    if most > MEMORY[0] + MEMORY[1] * len(data):
-        raise RuntimeError(f"{len(data)} bytes took {most} bytes of memory")
-    if imported := {name for name in set(sys.modules) - modules if not name.startswith("encodings.")}:
-        raise RuntimeError(f"imported {sorted(imported)}")
+    with limits(data):
+        try:
+            read_plain_pickle(data)
+        except PlainPickleError as error:
+            if "\n" in str(error):
+                raise RuntimeError(f"not one line: {error!r}") from None
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import tracemalloc
 from pathlib import Path
 
 import atheris
@@ -22,32 +21,25 @@ with atheris.instrument_imports(
     from tfvlad.networks._torch_file import read_torch_file
 
 import numpy as np
+from limits import limits
 
 from tfvlad.errors import WeightsError
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from helpers import published_googlenet as published
 
-MEMORY = 2**21, 2**12  # bytes that an input may take: so many, and so many for each byte of its own
 WEIGHTS = {"conv1/7x7_s2": np.arange(6, dtype=np.float32).reshape(2, 3), "count": np.array(3)}
 
 
 def read(data: bytes) -> None:
     """One input, given to both readers: arrays, or one line."""
-    modules = set(sys.modules)
-    tracemalloc.start()
-    for reader in (read_caffemodel, read_torch_file):
-        try:
-            reader(data)
-        except WeightsError as error:
-            if "\n" in str(error):
-                raise RuntimeError(f"not one line: {error!r}") from None
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    if most > MEMORY[0] + MEMORY[1] * len(data):
-        raise RuntimeError(f"{len(data)} bytes took {most} bytes of memory")
-    if imported := {name for name in set(sys.modules) - modules if not name.startswith("encodings.")}:
-        raise RuntimeError(f"imported {sorted(imported)}")
+    with limits(data):
+        for reader in (read_caffemodel, read_torch_file):
+            try:
+                reader(data)
+            except WeightsError as error:
+                if "\n" in str(error):
+                    raise RuntimeError(f"not one line: {error!r}") from None
 
 
 def main() -> None:

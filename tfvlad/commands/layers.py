@@ -36,21 +36,11 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
 
 
 def _list_networks(style: str) -> int:
+    rows = [(name, n.layer, n.image_size, n.preprocessing) for name, n in NAMED_NETWORKS.items()]
     if style == "json":
-        print_json(
-            [
-                {
-                    "backbone": name,
-                    "layer": network.layer,
-                    "image_size": network.image_size,
-                    "preprocessing": network.preprocessing,
-                }
-                for name, network in NAMED_NETWORKS.items()
-            ]
-        )
+        print_json([dict(zip(("backbone", "layer", "image_size", "preprocessing"), row, strict=True)) for row in rows])
         return DONE
     head = ("backbone", "default layer", "default image size", "preprocessing")
-    rows = [[name, n.layer, str(n.image_size), n.preprocessing] for name, n in NAMED_NETWORKS.items()]
-    show(table(head, rows))
+    show(table(head, [[str(value) for value in row] for row in rows]))
     show("\n`tfvlad layers --backbone NAME` lists the layers of one, and so it does for a .keras file")
     return DONE

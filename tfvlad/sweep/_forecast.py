@@ -278,7 +278,7 @@ class ProgressBar:
         self._show()
 
     def skip(self, stage: Stage, expected: float) -> None:
-        """Takes away work that need not be done, in expected seconds."""
+        """Removes work that need not be done from what is left, in expected seconds."""
         self._left[stage] = max(0.0, self._left[stage] - expected)
 
     def advance(self, stage: Stage, expected: float) -> None:

@@ -239,7 +239,7 @@ def _steps(extractor: FeatureExtractor[Key], sources: Iterable[Source]) -> Itera
 
 
 def _reserve(file: IO[bytes], values: int, path: str) -> None:
-    """Takes the space of so many float32 now: if a mapped page finds the disk full later, the process is killed."""
+    """Reserves the disk space of so many float32: if a mapped page finds the disk full later, the process is killed."""
     try:
         os.posix_fallocate(file.fileno(), 0, 4 * values)
     except OSError as error:
