@@ -7,11 +7,22 @@ from typing import get_args
 from absl import flags
 
 from tfvlad.config import Precision
-from tfvlad_flags.paths import define_output
+from tfvlad_flags.paths import define_output, require_either
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines --output, --version, --precision and --xla."""
+    """Defines --encoder, --index, --output, --version, --precision and --xla."""
+    flags.DEFINE_string("encoder", None, "The encoder's folder; this or --index is needed.", flag_values=values)
+    flags.DEFINE_string(
+        "index",
+        None,
+        "Export this index's encoder, and its descriptors as they are now: the model then has the signature `search`, "
+        "from image files to paths.",
+        flag_values=values,
+    )
+    require_either("encoder", "index", values)
+    _exclude("encoder", "index has an encoder of its own, so --encoder cannot be given with it", values)
+    _exclude("precision", "index keeps descriptors of its encoder's precision; --precision needs an --encoder", values)
     define_output(
         values,
         None,
@@ -38,5 +49,15 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "xla",
         False,
         "Let the server compile the network with XLA; for servers with GPUs.",
+        flag_values=values,
+    )
+
+
+def _exclude(name: str, why: str, values: flags.FlagValues) -> None:
+    """Refuses a flag that is given together with --index."""
+    flags.register_multi_flags_validator(  # type: ignore[no-untyped-call]
+        [name, "index"],
+        lambda given: not (given[name] and given["index"]),
+        message=f"an {why}",
         flag_values=values,
     )

@@ -29,6 +29,7 @@ from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
 from tfvlad.index._synced_folders import Folders, IndexedFile, IndexedFolder, find_root, known_root, place
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
+from tfvlad.index.contents import Contents, read_contents
 from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.hubness import measure_hubness
 from tfvlad.index.reranking import Candidate, Query
@@ -586,6 +587,15 @@ class Index:
         if image != located.image:
             raise ImageError(located.full_path, "has changed since it was indexed")
         return data
+
+    def contents(self) -> Contents:
+        """Every indexed file and the descriptors of its image's views, as arrays: 4 bytes for each number.
+
+        Raises:
+          ArtifactError: the catalog is damaged.
+        """
+        with self._catalog.read() as snapshot:
+            return read_contents(snapshot, self._catalog.dim, self._folders(snapshot).paths)
 
     def __len__(self) -> int:
         """The number of indexed files."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfvlad.index import Hit, IndexedFile
+from tfvlad.index.contents import shown_path
 from tfvlad.service.named_indexes import OpenIndex
 from tfvlad.service.refusals import LATER, RefusalError
 from tfvlad.service.search_request import SearchRequest
@@ -72,7 +72,7 @@ def hit_as_json(hit: Hit, file: IndexedFile) -> dict[str, Any]:
     """A hit as it is answered."""
     return {
         "id": hit.id,
-        "path": shown_path(file),
+        "path": shown_path(file.folder, file.path),
         "score": round(hit.score, 6),
         "inliers": hit.inliers,
         "verdict": hit.verdict,
@@ -81,17 +81,6 @@ def hit_as_json(hit: Hit, file: IndexedFile) -> dict[str, Any]:
         "view": hit.view,
         "query_view": hit.query_view,
     }
-
-
-def shown_path(file: IndexedFile) -> str:
-    """A file's path from its folder's name on, such as ``photos/2024/17.jpg``."""
-    parts = [os.path.basename(os.path.normpath(file.folder)), *file.path.split(os.sep)]
-    return "/".join(_valid(part) for part in parts if part)
-
-
-def _valid(part: str) -> str:
-    """A name as text; bytes that are no UTF-8 become signs that say so."""
-    return os.fsencode(part).decode("utf-8", "replace")
 
 
 def _search(opened: OpenIndex, asked: SearchRequest) -> Iterable[Hit]:

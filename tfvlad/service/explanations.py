@@ -7,8 +7,9 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.index import Hit
+from tfvlad.index.contents import shown_path
 from tfvlad.reports.explanation_page import ExplainedMatch, notes
-from tfvlad.service.answers import query_source, require_encoder, require_files, shown_path
+from tfvlad.service.answers import query_source, require_encoder, require_files
 from tfvlad.service.named_indexes import OpenIndex
 from tfvlad.service.refusals import RefusalError
 from tfvlad.service.search_request import SearchRequest
@@ -49,7 +50,7 @@ def explain(opened: OpenIndex, name: str, asked: SearchRequest, as_picture: bool
         "index": name,
         "generation": opened.generation,
         "id": asked.found,
-        "path": shown_path(file),
+        "path": shown_path(file.folder, file.path),
         "inliers": told.match.inliers,
         "verdict": told.verdict,
         "probability": round(told.probability, 6),

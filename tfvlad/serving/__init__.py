@@ -1,7 +1,8 @@
-"""Encoders that run in a model server: the SavedModel that is exported, and the client that asks a server.
+"""Encoders and indexes in a model server: the SavedModel that is exported, and the clients that ask a server.
 
-A `tfvlad.Encoder` enters and a SavedModel leaves; images enter a `RemoteEncoder` and descriptors leave it. This
-package may import `encoding`, `networks`, `images` and `storage`.
+A `tfvlad.Encoder`, with a `tfvlad.Index` or without, enters and a SavedModel leaves; images enter a `RemoteEncoder` and
+descriptors leave it, or hits a `RemoteIndex`. This package may import `index`, `encoding`, `networks`, `images` and
+`storage`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from tfvlad.errors import ConfigError
 
 if TYPE_CHECKING:
     from tfvlad.serving.client import RemoteEncoder
+    from tfvlad.serving.remote_index import RemoteIndex
 
-__all__ = ["RemoteEncoder", "load_encoder"]
+__all__ = ["RemoteEncoder", "RemoteIndex", "load_encoder"]
 
 
 def load_encoder(source: str, max_pixels: int | None = None) -> AnyEncoder:
@@ -43,4 +45,8 @@ def __getattr__(name: str) -> Any:
         from tfvlad.serving.client import RemoteEncoder
 
         return RemoteEncoder
+    if name == "RemoteIndex":
+        from tfvlad.serving.remote_index import RemoteIndex
+
+        return RemoteIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,16 @@ from tfvlad.config import LARGEST_DIM
 from tfvlad.encoding.interface import Description
 from tfvlad.errors import MismatchError, ServingError
 from tfvlad.images.crops import upright_size
-from tfvlad.serving._outputs import Arrays, Output, Outputs, UnavailableError
+from tfvlad.serving._outputs import Arrays, Kind, Output, Outputs, UnavailableError, quoted
 from tfvlad.serving._transports import transport
 
 Floats = npt.NDArray[np.float32]
 
 _PAUSE = 0.1  # seconds before the second try; doubled for each further one
 _ROUNDING = 0.01  # of a vector's length; bfloat16 has steps of 0.004 and 0.008
+
+MOST_HITS = 1000  # of an image: what an exported model answers at most
+_OF_A_HIT: dict[str, Kind] = {"paths": "text", "scores": "float", "ids": "int"}
 
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 _SIGNATURE = re.compile("[A-Za-z0-9_.-]+")
@@ -68,7 +71,7 @@ class Requests:
         one = (1,)
         text, optional = Output("text", one), Output("text", one, optional=True)
         expected = {"fingerprint": text, "signature": text, "dim": Output("int", one), "label": optional}
-        answer = self._ask("info", "probe", [b""], expected)
+        answer = self._ask("info", {"probe": _texts([b""])}, expected)
         fingerprint, signature, dim = answer["fingerprint"][0], answer["signature"][0], int(answer["dim"][0])
         named = _SIGNATURE.fullmatch(signature) and signature.endswith(f"_{fingerprint[:12]}")
         if not (_FINGERPRINT.fullmatch(fingerprint) and named and 1 <= dim <= LARGEST_DIM):
@@ -95,7 +98,7 @@ class Requests:
     def descriptors(self, contents: list[bytes]) -> list[Floats | None]:
         """Asks for the descriptors of image files, (dim,) float32 of unit length each; None where there is none."""
         count = len(contents)
-        answer = self._ask(self.served.signature, "image_bytes", contents, self._described(count))
+        answer = self._ask(self.served.signature, {"image_bytes": _texts(contents)}, self._described(count))
         return self._checked(answer)
 
     def descriptions(self, contents: list[bytes]) -> list[Description | None]:
@@ -109,7 +112,7 @@ class Requests:
             **{name: output._replace(optional=True) for name, output in self._described(count).items()},
             "fingerprint": Output("text", (count,), optional=True),
         }
-        answer = self._ask("local_features", "image_bytes", contents, expected)
+        answer = self._ask("local_features", {"image_bytes": _texts(contents)}, expected)
         if answer.keys() == expected.keys():
             if set(answer["fingerprint"]) != {self.served.fingerprint}:
                 raise MismatchError(f"{self._url} serves another encoder than {self.served.fingerprint[:12]} now")
@@ -122,6 +125,48 @@ class Requests:
         return [
             None if descriptor is None or not its_own.size else Description(descriptor, its_own, upright_size(content))
             for content, descriptor, its_own in zip(contents, descriptors, maps, strict=True)
+        ]
+
+    def hits(self, contents: list[bytes], k: int) -> tuple[str, list[list[tuple[str, float, int]] | None]]:
+        """Asks for the files that an exported index finds for image files, at most `k` for each.
+
+        Args:
+          contents: image files.
+          k: hits of each, 1 to `MOST_HITS`.
+
+        Returns:
+          The version of the index that was searched; and for each image the path, the score and the id of each hit,
+          best first, or None for an image that cannot be used.
+
+        Raises:
+          ServingError, MismatchError: see `tfvlad.serving.RemoteIndex.search`.
+        """
+        count = len(contents)
+        row, of_each = (count,), (count, None)  # wider than k where the server answers several requests together
+        expected = {
+            **{name: Output(kind, of_each, count * MOST_HITS) for name, kind in _OF_A_HIT.items()},
+            "found": Output("int", row),
+            "valid": Output("bool", row),
+            "fingerprint": Output("text", row),
+            "index": Output("text", row),
+        }
+        inputs = {"image_bytes": _texts(contents), "k": np.full(count, k, np.int32)}
+        answer = self._ask("search", inputs, expected)
+        fingerprints, versions = set(answer["fingerprint"].tolist()), set(answer["index"].tolist())
+        if self._expected is not None and fingerprints != {self._expected}:
+            told = ", ".join(quoted(text)[:12] for text in sorted(fingerprints))
+            raise MismatchError(f"{self._url} serves the encoder {told}, not {self._expected[:12]}")
+        widths = {answer[name].shape[1] for name in _OF_A_HIT}
+        found = answer["found"]
+        if len(widths) > 1 or len(versions) > 1 or (found < 0).any() or (found > min(k, *widths)).any():
+            raise ServingError(f"{self._url}: the answer does not hold the hits of {count} images, {k} at most of each")
+        if not _FINGERPRINT.fullmatch(version := versions.pop()):
+            raise ServingError(f"{self._url}: the version of its index is none: {quoted(version)!r}")
+        columns = [answer[name].tolist() for name in _OF_A_HIT]
+        rows = zip(*columns, found.tolist(), answer["valid"].tolist(), strict=True)
+        return version, [
+            list(zip(paths[:most], scores[:most], ids[:most], strict=True)) if valid else None
+            for paths, scores, ids, most, valid in rows
         ]
 
     def close(self) -> None:
@@ -161,8 +206,7 @@ class Requests:
             self._channels = its_own.shape[2] if its_own.size else self._channels
         return maps
 
-    def _ask(self, signature: str, name: str, values: list[bytes], expected: Outputs) -> Arrays:
-        inputs = {name: np.array(values, object)}
+    def _ask(self, signature: str, inputs: dict[str, npt.NDArray[Any]], expected: Outputs) -> Arrays:
         until = time.monotonic() + self._timeout
         attempt = 1
         while True:
@@ -176,6 +220,10 @@ class Requests:
                     raise
             time.sleep(pause)
             attempt += 1
+
+
+def _texts(values: list[bytes]) -> npt.NDArray[Any]:
+    return np.array(values, object)
 
 
 def _lengths(vectors: Floats) -> Floats:

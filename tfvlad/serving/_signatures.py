@@ -20,6 +20,7 @@ from tfvlad.encoding.encoder import Encoder
 from tfvlad.encoding.features import batch_size, output_shapes
 from tfvlad.encoding.keras_layers import LocalFeatures
 from tfvlad.images.loading import image_loader, is_image
+from tfvlad.serving._indexed_descriptors import MOST_QUERIES, IndexedDescriptors
 
 Tensor = Any
 Rows = dict[str, Tensor]  # by output, each with one row per image
@@ -37,13 +38,16 @@ class Served(tf.Module):  # type: ignore[misc]
       label: what the encoder calls itself in the answer of ``info``.
       name: of the signature that no other encoder has.
       xla: whether to compile the network with XLA.
+      index: descriptors that ``search`` compares with; None for an encoder alone, which has no such signature.
 
     Attributes:
       functions: the functions by the names of their signatures; see `tfvlad.serving.saved_model.saved_model`.
       most: the images, or strings, that each takes at once, by the same names.
     """
 
-    def __init__(self, encoder: Encoder, label: str, name: str, xla: bool = False) -> None:
+    def __init__(
+        self, encoder: Encoder, label: str, name: str, xla: bool = False, index: IndexedDescriptors | None = None
+    ) -> None:
         super().__init__(name="tfvlad")
         config, backbone = encoder.config, encoder.backbone
         side = config.image_size
@@ -108,6 +112,21 @@ class Served(tf.Module):  # type: ignore[misc]
         }
         self.functions[name] = self.functions[serving_default.__name__]
         self.most = dict.fromkeys(self.functions, most_rows) | {"local_features": most_maps, "info": _MOST}
+        self.index = index
+        if index is None:
+            return
+
+        def search(image_bytes: Tensor, k: Tensor) -> Rows:
+            described = serving_default(_bounded(image_bytes, most_queries))
+            told = {"valid": described["valid"], "fingerprint": encoder.fingerprint, "index": index.version}
+            told |= index.search(described["descriptor"], k, described["valid"])
+            return {
+                key: tf.broadcast_to(value, [tf.shape(k)[0]]) if key in texts else value for key, value in told.items()
+            }
+
+        texts, most_queries = ("fingerprint", "index"), min(most_rows, MOST_QUERIES)
+        self.functions["search"] = tf.function(search, input_signature=[strings, tf.TensorSpec((None,), tf.int32)])
+        self.most["search"] = most_queries
 
     def _of_bytes(
         self, image_bytes: Tensor, run: Callable[[Tensor], Rows], blank: dict[str, tuple[tuple[int, ...], tf.DType]]

@@ -12,19 +12,16 @@ from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from tfvlad.config import MAX_PIXELS
 from tfvlad.encoding.interface import REMOTE, Description
 from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError
 from tfvlad.images.crops import upright_size
-from tfvlad.images.files import read_file
-from tfvlad.images.libraries import library_format, library_pixels, sides_for
-from tfvlad.images.loading import rgb_pixels
 from tfvlad.images.sources import ImageLike, Source, as_sources, source_name
 from tfvlad.images.views import View, render_views
 from tfvlad.named_networks import IMAGE_SIZE
+from tfvlad.serving._contents import sent_content
 from tfvlad.serving._requests import Requests
 
 Floats = npt.NDArray[np.float32]
@@ -203,7 +200,7 @@ class RemoteEncoder:
         batch: _Batch = []
         size = 0
         for source in sources:
-            content, size_of_it = _content(source, self.image_size, self.max_pixels)
+            content, size_of_it = sent_content(source, self.image_size, self.max_pixels)
             added = 0 if isinstance(content, ImageError) else len(content)
             if batch and (len(batch) == most or size + added > _BATCH_BYTES):
                 yield batch
@@ -244,30 +241,3 @@ def _together(
     passes = tuple(PassFeatures(view, described[view].features, view.to_picture(size)) for view in wholes)
     descriptors = np.stack([described[view].descriptor for view in views])
     return ViewsDescription(tuple(views), descriptors, passes, tuple(pass_of), size)
-
-
-def _content(source: Source, image_size: int, max_pixels: int) -> tuple[bytes | ImageError, tuple[int, int] | None]:
-    """Makes what is sent for a source: its file's bytes, or pixels as a PNG, which is lossless.
-
-    A file that the exported model does not decode is decoded here, just as a `tfvlad.Encoder` does.
-
-    Returns:
-      What is sent, or what is wrong; and the picture's width and height if what is sent may have others.
-    """
-    name = source_name(source)
-    try:
-        if isinstance(source, np.ndarray):
-            return _png(rgb_pixels(source)), None
-        content = source if isinstance(source, bytes) else read_file(source)
-        if not content:
-            raise ImageError(name, "an empty file")
-        if library_format(content, name):
-            pixels, size = library_pixels(content, name, max_pixels, shortest_side=sides_for(image_size))
-            return _png(pixels), size
-    except ImageError as error:
-        return error, None
-    return content, None
-
-
-def _png(pixels: tf.Tensor) -> bytes:
-    return bytes(tf.io.encode_png(pixels).numpy())

@@ -299,6 +299,11 @@ class Snapshot:
         rows = self._connection.execute(query, (after, size))
         return [(file, root, self._inside(path)) for file, root, path in rows]
 
+    def files_by_id(self) -> Iterator[tuple[int, int, int, str]]:
+        """All files by id, as (id, image, root, relative path)."""
+        for file, image, root, path in self._connection.execute("SELECT id, image, root, path FROM files ORDER BY id"):
+            yield file, image, root, self._inside(path)
+
     def locate_files(self, files: Ids) -> Iterator[tuple[int, int, str]]:
         """The files with these ids, as (id, root, relative path); ids that are not there are left out."""
         query = "SELECT id, root, path FROM files WHERE id IN (SELECT value FROM json_each(?))"
