@@ -7,6 +7,7 @@ all in every round, because the machine's speed drifts, and a ratio within a rou
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
@@ -21,12 +22,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 # Builds a contender: gives what is timed, and what turns its result into the figures of quality.
+T = TypeVar("T")
 Prepared = tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]
 Prepare = Callable[..., Prepared]
 
@@ -96,6 +98,13 @@ def compare(
             seconds, cpu = np.array(worker.times or [worker.first_time]).T
             timings[name] = Timing(seconds, cpu, worker.peak_bytes, worker.quality)
     return timings, missing
+
+
+def alone(run: Callable[..., T], *arguments: Any) -> T:
+    """Runs a function at the top level of a module in a new process, so that its memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(run, *arguments).result()
 
 
 @contextlib.contextmanager

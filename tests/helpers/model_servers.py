@@ -84,12 +84,14 @@ class _RestHandler(http.server.BaseHTTPRequestHandler):
         if signature not in self.model.signatures:
             return self._answer(400, {"error": "Serving signature name not found in signature def"})
         inputs = {
-            name: tf.constant([base64.b64decode(value["b64"]) for value in column], tf.string)
+            name: tf.constant(
+                [base64.b64decode(value["b64"]) if isinstance(value, dict) else value for value in column]
+            )
             for name, column in request["inputs"].items()
         }
         outputs = self.model.run(signature, inputs)
         plain = {
-            name: [text.decode() for text in rows] if rows.dtype == object else rows.tolist()
+            name: np.char.decode(rows.astype(bytes)).tolist() if rows.dtype == object else rows.tolist()
             for name, rows in outputs.items()
         }
         return self._answer(200, {"outputs": plain})

@@ -2,7 +2,8 @@
 
     python tensorflow_alone.py SAVED_MODEL IMAGE...
 
-Prints one JSON document: the descriptors, which of them are valid, and the fingerprint.
+Prints one JSON document: the descriptors, which of them are valid, the fingerprint, and the best hit of each image
+where the model holds an index.
 """
 
 import json
@@ -19,14 +20,17 @@ for name in BLOCKED:
 import tensorflow as tf  # noqa: E402
 
 signatures = tf.saved_model.load(sys.argv[1]).signatures
-served = signatures["serving_default"](image_bytes=tf.stack([tf.io.read_file(path) for path in sys.argv[2:]]))
+images = tf.stack([tf.io.read_file(path) for path in sys.argv[2:]])
+served = signatures["serving_default"](image_bytes=images)
 told = signatures["info"](probe=tf.constant([""]))
+hits = signatures["search"](image_bytes=images, k=tf.ones(len(images), tf.int32)) if "search" in signatures else None
 assert not any(sys.modules[name] for name in BLOCKED)
 print(
     json.dumps(
         {
             "descriptor": served["descriptor"].numpy().tolist(),
             "valid": served["valid"].numpy().tolist(),
+            "hits": hits and [[path.decode() for path in row] for row in hits["paths"].numpy()],
             "fingerprint": told["fingerprint"].numpy()[0].decode(),
         }
     )

@@ -58,9 +58,9 @@ def read_contents(snapshot: Snapshot, dim: int, folders: dict[int, str]) -> Cont
         view[order] = np.arange(len(row)) - first
         descriptors[row, filled[row] + view] = block.vectors
         np.add.at(filled, row, 1)
-    for view in range(1, descriptors.shape[1]):
-        missing = filled <= view
-        descriptors[missing, view] = descriptors[missing, 0]
+    for place in range(1, descriptors.shape[1]):
+        missing = filled <= place
+        descriptors[missing, place] = descriptors[missing, 0]
     one_to_one = np.array_equal(of_image, np.arange(len(held)))
     return Contents(np.array(files, np.int64), paths, descriptors if one_to_one else descriptors[of_image])
 

@@ -108,34 +108,33 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
             rows = tf.gather(tf.concat([rows, of_block], axis=1), places, batch_dims=1)
         return rows
 
+    @tf.function(autograph=True)  # type: ignore[untyped-decorator]
     def _exactly(self, descriptors: Tensor, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The scores of some files in float64, rounded once; so equal descriptors have equal scores.
 
         Returns:
           (n, width) float32, best first, and the rows of these files, (n, width) int32; equal scores are by row.
         """
-
-        def score(given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            descriptor, candidates = given
-            candidates = tf.sort(candidates)
+        count = tf.shape(descriptors)[0]
+        best, best_rows = tf.zeros((count, width)), tf.zeros((count, width), tf.int32)
+        for query in tf.range(count):  # one by one, so that the candidates of one are in memory
+            candidates = tf.sort(rows[query])
             codes = tf.cast(tf.gather(self._codes, candidates), tf.float64)  # (depth, views, dim)
-            products = tf.reduce_sum(codes * tf.cast(descriptor, tf.float64), axis=2)
+            products = tf.reduce_sum(codes * tf.cast(descriptors[query], tf.float64), axis=2)
             products *= tf.cast(tf.gather(self._scales, candidates), tf.float64)
-            scores = tf.cast(tf.reduce_max(products, axis=1), tf.float32)
-            scores, places = tf.math.top_k(scores, width)
-            return scores, tf.gather(candidates, places)
-
-        outputs = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
-        found: tuple[Tensor, Tensor] = tf.map_fn(score, (descriptors, rows), fn_output_signature=outputs)
-        return found
+            scores, places = tf.math.top_k(tf.cast(tf.reduce_max(products, axis=1), tf.float32), width)
+            best = tf.tensor_scatter_nd_update(best, [[query]], [scores])
+            best_rows = tf.tensor_scatter_nd_update(best_rows, [[query]], [tf.gather(candidates, places)])
+        return best, best_rows
 
 
 def _coded(descriptors: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Rounds each descriptor to 16-bit integers: (n, views, dim) int16, and (n, views) float32 to multiply them by."""
+    """Rounds unit vectors to 16-bit integers: (n, views, dim) int16, and (n, views) float32 that make them unit again."""
     codes = np.empty(descriptors.shape, np.int16)
     scales = np.empty(descriptors.shape[:2], np.float32)
     for start in range(0, len(descriptors), _CODED_AT_ONCE):
         part = slice(start, start + _CODED_AT_ONCE)
-        scales[part] = np.abs(descriptors[part]).max(axis=2) / _LARGEST_CODE
-        np.rint(descriptors[part] / scales[part, :, None], casting="unsafe", out=codes[part])
+        steps = np.abs(descriptors[part]).max(axis=2, keepdims=True) / _LARGEST_CODE
+        np.rint(descriptors[part] / steps, casting="unsafe", out=codes[part])
+        scales[part] = 1 / np.linalg.norm(codes[part].astype(np.float64), axis=2)
     return codes, scales
