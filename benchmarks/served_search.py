@@ -5,7 +5,7 @@
 Ready descriptors of 128 dimensions (those of `benchmarks/index.py`) are exported and loaded in a process of their own,
 as a server would: seconds and memory to load, bytes on disk, and milliseconds for one query and for 16 at once, k = 10,
 without the network. Beside them the time that summing the same bytes in memory takes. Parity is the share of 1,000
-queries whose 10 hits are those of the comparison in float64, in its order, and the largest difference of the scores that
+queries whose 10 hits are those of float64, in its order, and the largest difference of the scores that
 another order stands for. `--limit N` looks for the largest index that can be exported, N million files at most.
 """
 

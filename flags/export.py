@@ -21,8 +21,6 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     require_either("encoder", "index", values)
-    _exclude("encoder", "index has an encoder of its own, so --encoder cannot be given with it", values)
-    _exclude("precision", "index keeps descriptors of its encoder's precision; --precision needs an --encoder", values)
     define_output(
         values,
         None,
@@ -51,6 +49,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "Let the server compile the network with XLA; for servers with GPUs.",
         flag_values=values,
     )
+    _exclude("encoder", "index has an encoder of its own, so --encoder cannot be given with it", values)
+    _exclude("precision", "index keeps descriptors of its encoder's precision; --precision needs an --encoder", values)
 
 
 def _exclude(name: str, why: str, values: flags.FlagValues) -> None:

@@ -38,6 +38,27 @@ def test_another_precision_has_another_fingerprint(
     assert descriptor @ exact.encode(photo)[0] > 0.99
 
 
+def test_an_index_becomes_a_model_that_searches_it(
+    command: Command, encoder: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder, models = tmp_path / "photos.index", tmp_path / "models"
+    done(command("index", "--index", folder, "--encoder", encoder, "--images", photos))
+    out = done(command("export", "--index", folder, "--output", models))
+    with tfvlad.Index.open(folder) as index:
+        assert out.endswith(f"fingerprint {index.fingerprint[:12]}, searches {len(index)} files\n")
+        photo = photos / "000.jpg"
+        [hits] = index.search(photo, 3, exact=True, verify=0, query_views="whole")
+    search = tf.saved_model.load(str(models / "1")).signatures["search"]
+    told = search(image_bytes=tf.constant([photo.read_bytes()]), k=tf.constant([3]))
+    assert told["ids"].numpy()[0].tolist() == [hit.id for hit in hits]
+    assert told["paths"].numpy()[0][0].decode() == f"{photos.name}/000.jpg"
+    both = refusal(command("export", "--index", folder, "--encoder", encoder, "--output", models))
+    assert "an index has an encoder of its own" in both
+    precise = refusal(command("export", "--index", folder, "--precision=bfloat16", "--output", models))
+    assert "--precision needs an --encoder" in precise
+    assert "is not an index" in refusal(command("export", "--index", photos, "--output", models))
+
+
 def test_mistakes_are_one_line(command: Command, encoder: Path, tmp_path: Path) -> None:
     assert "--output is needed" in refusal(command("export", "--encoder", encoder))
     assert "--encoder is needed" in refusal(command("export", "--output", tmp_path / "m"))

@@ -38,7 +38,7 @@ FLAGS = {
     "explain": {
         "index", "encoder", "max_pixels", "output", "box", "verifier",
     },
-    "export": {"encoder", "output", "version", "precision", "xla"},
+    "export": {"encoder", "index", "output", "version", "precision", "xla"},
     "sweep": {
         "images", "dataset", "queries", "ground_truth", "query_boxes", "fit_on", "proxy_queries", "layers",
         "image_sizes", "clusters", "dims", "encodings", "backbone", "weights", "preprocessing", "precision", "resize",

@@ -88,7 +88,7 @@ def _answer(connection: socket.socket, answer: Callable[[str, int], bytes | Iter
             name, _, value = line.partition(b":")
             length = int(value) if name.lower() == b"content-length" else length
         request = json.loads(file.read(length))
-        (images,) = request["inputs"].values()
+        images = next(iter(request["inputs"].values()))
         pieces = answer(request["signature_name"], len(images))
         for piece in [pieces] if isinstance(pieces, bytes) else pieces:
             connection.sendall(piece)
@@ -104,7 +104,7 @@ def grpc_server(answer: Callable[[str, int], bytes], **options: Any) -> Iterator
 
     def predict(request: bytes, context: Any) -> bytes:
         asked = predict_pb2.PredictRequest.FromString(request)
-        (images,) = asked.inputs.values()
+        images = next(iter(asked.inputs.values()))
         try:
             return answer(asked.model_spec.signature_name, images.tensor_shape.dim[0].size)
         except RefusalError as refused:

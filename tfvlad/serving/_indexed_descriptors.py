@@ -129,7 +129,7 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
 
 
 def _coded(descriptors: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Rounds unit vectors to 16-bit integers: (n, views, dim) int16, and (n, views) float32 that make them unit again."""
+    """Rounds unit vectors: (n, views, dim) int16, and the (n, views) float32 that make them unit vectors again."""
     codes = np.empty(descriptors.shape, np.int16)
     scales = np.empty(descriptors.shape[:2], np.float32)
     for start in range(0, len(descriptors), _CODED_AT_ONCE):
