@@ -12,7 +12,6 @@ another order stands for. `--limit N` looks for the largest index that can be ex
 from __future__ import annotations
 
 import dataclasses
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -90,11 +89,11 @@ def export(folder: Path, stored: Floats) -> float:
 def served(place: str, rounds: int) -> dict[str, Any]:
     """Loads and searches an exported index; runs in a process of its own."""
     queries = np.load(f"{place}/queries.npy")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = timing.reset_peak()
     start = time.perf_counter()
     search = tf.saved_model.load(f"{place}/model").signatures["search"]
     loaded = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    peak = timing.status("VmHWM") - before
 
     def times(count: int) -> float:
         taken = []
@@ -112,7 +111,7 @@ def served(place: str, rounds: int) -> dict[str, Any]:
         found.append(told["ids"].numpy())
         scores.append(told["scores"].numpy())
     return {
-        "one": times(1), "sixteen": times(16), "loaded": loaded, "peak": peak / 2**20,
+        "one": times(1), "sixteen": times(16), "loaded": loaded, "peak": peak / 1e9,
         "found": np.concatenate(found), "scores": np.concatenate(scores),
     }  # fmt: skip
 

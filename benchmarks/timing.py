@@ -157,11 +157,11 @@ def _work(pipe: Connection, prepare: Prepare, arguments: tuple[Any, ...], least:
     except ImportError as error:
         pipe.send((str(error), 0, {}, (0.0, 0.0)))
         return
-    before = _reset_peak()
+    before = reset_peak()
     cpu, start = time.process_time(), time.perf_counter()
     result = run()
     first_time = time.perf_counter() - start, time.process_time() - cpu
-    peak = _status("VmHWM") - before
+    peak = status("VmHWM") - before
     quality = judge(result)
     del result
     pipe.send((None, max(0, peak), quality, first_time))
@@ -190,14 +190,14 @@ def median_seconds(run: Callable[[], Any], least: float = 1.0) -> float:
     return float(np.median(seconds))
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Makes the kernel forget the process's peak; gives the bytes that it has now."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
         file.write("5")
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
     """Bytes, of `/proc/self/status`; 0 where there is none."""
     with contextlib.suppress(OSError), open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))

@@ -99,14 +99,19 @@ def rank_exactly(
     best = Ranking(nothing.astype(np.float32), nothing, nothing)
     pile: list[Ranking] = []  # to be merged into it: several at once are faster than one by one
     floor = np.full(len(queries), -np.inf, np.float32)  # what a score must reach to be among the k best
-    # The products are computed in float64 and rounded once, so that equal vectors get equal scores wherever they stand
-    # in a block.
+    # The products that count are computed in float64 and rounded once, so that equal vectors get equal scores wherever
+    # they stand in a block. Which ones can count is seen in float32 first: a sum of `dim` products of unit vectors is
+    # off by less than `slack` there (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1, twice).
     wide = queries.astype(np.float64)
+    slack = np.float32((queries.shape[1] + 8) * 2.0**-23)
     for images, vectors, *known in blocks:
-        scores = (wide @ vectors.T.astype(np.float64)).astype(np.float32)  # (q, dim) @ (dim, n) -> (q, n)
-        if (scores.max(axis=1, initial=-np.inf) < floor).all():
+        near = (queries @ vectors.T >= (floor - slack)[:, None]).any(axis=0)  # (q, dim) @ (dim, n) -> (n,)
+        if not near.any():
             continue
-        descriptors = known[0] if known else np.full(len(images), -1, np.int64)
+        columns = np.flatnonzero(near)
+        images, chosen = images[columns], vectors[columns].astype(np.float64)
+        scores = (wide @ chosen.T).astype(np.float32)
+        descriptors = known[0][columns] if known else np.full(len(images), -1, np.int64)
         pile.append(_best_of_block(scores, images, descriptors, k))
         if sum(ranking.scores.shape[1] for ranking in pile) >= 4 * k:
             best, pile = _merge([best, *pile], k), []
