@@ -39,6 +39,17 @@ def define_searched(values: flags.FlagValues = flags.FLAGS) -> None:
     require_either("index", "server", values)
 
 
+def define_engine(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --search."""
+    flags.DEFINE_string(
+        "search",
+        None,
+        "Search on this engine, where `tfvlad index --search` mirrors the descriptors: milvus://HOST:19530, "
+        "milvus:FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE. Default: hnswlib, in this process.",
+        flag_values=values,
+    )
+
+
 def define_fetch(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --fetch."""
     flags.DEFINE_boolean(

@@ -9,6 +9,7 @@ from absl import flags
 from tfvlad.errors import ConfigError
 from tfvlad.service.settings import ServiceSettings
 from tfvlad_flags.paths import SERVED, define_token_file, require, token
+from tfvlad_flags.search import define_engine
 
 _MIB = 2**20
 
@@ -43,6 +44,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         f"Use this folder's encoder, or {SERVED}, instead of the indexes' copies.",
         flag_values=values,
     )
+    define_engine(values)
     flags.DEFINE_integer(
         "max_body", 20, "MiB that a request may have.", lower_bound=1, upper_bound=1024, flag_values=values
     )
@@ -95,5 +97,6 @@ def settings(values: flags.FlagValues = flags.FLAGS) -> ServiceSettings:
         max_body=values.max_body * _MIB,
         max_bodies=max(ServiceSettings.max_bodies, values.max_body * _MIB),
         max_pixels=None if values.encoder is not None and "://" in values.encoder else values.max_pixels,
+        search=values.search,
         places=values.queue,
     )

@@ -25,6 +25,8 @@ OPERANDS = ""
 _EXTRAS = {
     "hnswlib": "graphs",
     "jxl": "JPEG XL files",
+    "milvus": "--search milvus:",
+    "pgvector": "--search postgresql:",
     "raw": "previews in RAW files",
     "service": "serve",
     "sift": "search --verifier sift",

@@ -18,8 +18,10 @@ from tfvlad.serving import load_encoder
 from tfvlad_flags import encoder as encoder_flags
 from tfvlad_flags import index as index_flags
 from tfvlad_flags import paths
+from tfvlad_flags.search import define_engine
 
 if TYPE_CHECKING:
+    from tfvlad.encoding.interface import AnyEncoder
     from tfvlad.index import GraphRecall, IndexedFolder  # imports hnswlib, for which no help text should wait
     from tfvlad.matching import Calibration
 
@@ -30,6 +32,7 @@ def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     index_flags.define_images(values)
     paths.define_index(values)
+    define_engine(values)
     paths.define_encoder(values, required=False)
     encoder_flags.define(values, max_pixels=None)
     encoder_flags.define_seed(values)
@@ -130,7 +133,7 @@ def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
         raise ConfigError(f"{values.index} {has}: leave out --{', --'.join(given)}")
     if there:
         encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
-        return tfvlad.Index.open(values.index, encoder, values.max_pixels)
+        return tfvlad.Index.open(values.index, encoder, values.max_pixels, values.search)
     if not values.images:
         raise ConfigError(f"{values.index} does not exist yet: --images is needed to make it")
     if values.encoder is None:
@@ -140,16 +143,21 @@ def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
             image_paths(folder)
     encoder = load_encoder(values.encoder, values.max_pixels)
     with writing(values.index):
-        return tfvlad.Index.create(values.index, encoder, index_flags.index_config(values), **index_flags.kept(values))
+        return _create(values, encoder)
 
 
 def _create_with_new_encoder(values: flags.FlagValues) -> tfvlad.Index:
     files = _fitting.images_of(values.images)
     encoder, failures = _fitting.fit(values, files)
     with writing(values.index):
-        index = tfvlad.Index.create(values.index, encoder, index_flags.index_config(values), **index_flags.kept(values))
+        index = _create(values, encoder)
     note(f"New encoder: {_fitting.in_words(encoder, len(files) - len(failures))}")
     return index
+
+
+def _create(values: flags.FlagValues, encoder: AnyEncoder) -> tfvlad.Index:
+    config, kept = index_flags.index_config(values), index_flags.kept(values)
+    return tfvlad.Index.create(values.index, encoder, config, search=values.search, **kept)
 
 
 def _is_there(path: str) -> bool:

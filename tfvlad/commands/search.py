@@ -32,7 +32,16 @@ _EXPLAINED_QUERIES, _EXPLAINED_HITS = 20, 3  # on a page of results
 
 OPERANDS = "QUERY... (images, folders, - for standard input; URLs with --fetch)"
 
-_NOT_SERVED = ("encoder", "exact", "html", "max_pixels", "query_views", "reciprocal", "verifier")  # with --server
+_NOT_SERVED = (
+    "encoder",
+    "exact",
+    "html",
+    "max_pixels",
+    "query_views",
+    "reciprocal",
+    "search",
+    "verifier",
+)  # with --server
 
 
 def define(values: flags.FlagValues) -> None:
@@ -42,6 +51,7 @@ def define(values: flags.FlagValues) -> None:
     encoder_flags.define_max_pixels(values)
     search_flags.define(values)
     search_flags.define_fetch(values)
+    search_flags.define_engine(values)
     paths.define_format(values)
     paths.define_html(values)
 
@@ -72,7 +82,7 @@ def _search_here(values: flags.FlagValues, names: dict[str, str]) -> list[Failur
     box = _corners(part)
     queries = [Query(path, box) for path in names]
     encoder = load_encoder(values.encoder, values.max_pixels) if values.encoder else None
-    with tfvlad.Index.open(values.index, encoder, values.max_pixels) as index:
+    with tfvlad.Index.open(values.index, encoder, values.max_pixels, values.search) as index:
         from tfvlad.evaluation import search_queries
 
         searched = search_queries(index, queries, values.k, **finding(values))

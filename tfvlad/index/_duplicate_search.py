@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tfvlad.index._copies import CopyVerifier, IndexedFile, Link
-from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_cache import Graphs
 from tfvlad.index._similar_pairs import SimilarPairs, similar_pairs
 from tfvlad.index.catalog import Catalog
 from tfvlad.index.duplicates import Duplicate, Duplicates
@@ -32,7 +32,7 @@ Doubles = NDArray[np.float64]
 
 
 def find_duplicates(
-    catalog: Catalog, graphs: GraphCache, index_folder: str, exact_up_to: int, max_pixels: int | None
+    catalog: Catalog, graphs: Graphs, index_folder: str, exact_up_to: int, max_pixels: int | None
 ) -> Duplicates:
     """Finds the groups; see `tfvlad.Index.duplicates`.
 

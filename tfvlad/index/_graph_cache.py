@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from typing import Protocol
 
 from tfvlad.errors import ArtifactError
 from tfvlad.index.catalog import Catalog, ChangedWhileReadError, Columns, GraphRow, Snapshot, State, Version
@@ -19,6 +20,26 @@ from tfvlad.storage.atomic import atomic_file, settle
 _MOST_DEAD = 0.3
 
 _log = logging.getLogger(__name__)
+
+
+class Graphs(Protocol):
+    """Where the graph of an index comes from: a file that is loaded (`GraphCache`), or an engine (`Mirrored`)."""
+
+    def holds(self, descriptors: int) -> bool:
+        """Whether a graph of at least so many descriptors is at hand, perhaps not up to date."""
+        ...
+
+    def current(self) -> contextlib.AbstractContextManager[tuple[Graph, Snapshot]]:
+        """Lends the graph, and the state of the catalog that it stands for; other threads wait until the block ends."""
+        ...
+
+    def save(self) -> None:
+        """Brings what is stored in line with the catalog; the caller must be the sole writer."""
+        ...
+
+    def close(self) -> None:
+        """Gives up memory and connections."""
+        ...
 
 
 class GraphCache:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfvlad.errors import ConfigError
 from tfvlad.images.views import WHOLE
-from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_cache import Graphs
 from tfvlad.index._hits import Files, Hit, in_order
 from tfvlad.index._synced_folders import Folders
 from tfvlad.index.catalog import Block, Catalog, ChangedWhileReadError, Snapshot
@@ -46,7 +46,7 @@ _EXPANDING = ("same", "likely")
 class Searcher:
     """Searches one index; threads may share it."""
 
-    def __init__(self, catalog: Catalog, graphs: GraphCache, index_folder: str) -> None:
+    def __init__(self, catalog: Catalog, graphs: Graphs, index_folder: str) -> None:
         self._catalog = catalog
         self._graphs = graphs
         self._index_folder = index_folder

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfvlad.errors import ConfigError
 from tfvlad.images.views import WHOLE, View
-from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_cache import Graphs
 from tfvlad.index.catalog import Block, Catalog, Ids, Snapshot
 from tfvlad.index.graph import Graph
 from tfvlad.index.ranking import Ranking, search_exactly, search_through_graph
@@ -74,7 +74,7 @@ class SimilarPairs:
 
 def similar_pairs(
     catalog: Catalog,
-    graphs: GraphCache,
+    graphs: Graphs,
     exact_up_to: int,
     neighbours: int,
     least: float,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_cache import Graphs
 from tfvlad.index.catalog import Block, Catalog, Snapshot
 from tfvlad.index.graph import Graph
 from tfvlad.index.ranking import Ranking, search_exactly, search_through_graph
@@ -23,7 +23,7 @@ _GROWTH = 1.5  # of the number of descriptors, after which all are measured anew
 _BLOCK = 1024
 
 
-def measure_hubness(catalog: Catalog, graphs: GraphCache, exact_up_to: int) -> None:
+def measure_hubness(catalog: Catalog, graphs: Graphs, exact_up_to: int) -> None:
     """Measures the hubness of the descriptors that lack it, or of all, where their number has changed much.
 
     A catalog of format 1, which has no place for it, is left as it is. The caller must be the sole writer.

@@ -21,9 +21,10 @@ from tfvlad.images.files import read_file
 from tfvlad.images.sources import as_sources
 from tfvlad.images.views import WHOLE, View, parse_views
 from tfvlad.index._compact import UPRIGHT, compact
-from tfvlad.index._graph_cache import GraphCache
+from tfvlad.index._graph_cache import GraphCache, Graphs
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
 from tfvlad.index._hits import Hit
+from tfvlad.index._mirrored import Mirrored
 from tfvlad.index._queries import QueryReader
 from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
@@ -32,6 +33,7 @@ from tfvlad.index.catalog import Catalog, Kept, Snapshot
 from tfvlad.index.contents import Contents, read_contents
 from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.hubness import measure_hubness
+from tfvlad.index.mirror import mirror_maker
 from tfvlad.index.reranking import Candidate, Query
 from tfvlad.matching.local_features import LocalFeatures
 from tfvlad.storage.atomic import atomic_folder, settle
@@ -76,11 +78,18 @@ class Index:
       ``with Index.create("photos.index", encoder) as index: index.sync("photos"); hits = index.search("query.jpg")``
     """
 
-    def __init__(self, path: str, catalog: Catalog, encoder: AnyEncoder | None, max_pixels: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        catalog: Catalog,
+        encoder: AnyEncoder | None,
+        max_pixels: int | None = None,
+        graphs: Graphs | None = None,
+    ) -> None:
         """Call `create` or `open` instead."""
         self._path = path
         self._catalog = catalog
-        self._graphs = GraphCache(catalog, installed_backend())
+        self._graphs = graphs or GraphCache(catalog, installed_backend())
         self._searcher = Searcher(catalog, self._graphs, path)
         self._encoder = encoder
         self._encoder_lock = threading.Lock()
@@ -97,6 +106,7 @@ class Index:
         config: IndexConfig | None = None,
         views: str = "whole",
         local_features: int = LOCAL_FEATURES,
+        search: str | None = None,
     ) -> Index:
         """Makes an empty index with its own copy of the encoder.
 
@@ -108,21 +118,30 @@ class Index:
             `tfvlad.images.views.parse_views`. An image's score is that of its best view.
           local_features: cells whose local features are kept of each image, at most, 68 bytes each; searches verify by
             them. 0 keeps none.
+          search: see `open`.
 
         Raises:
           ConfigError: there is something at `path` already, or a setting cannot work.
         """
         kept = check_kept(Kept(views, local_features))
+        if search is not None:
+            mirror_maker(search)
         folder = os.fspath(path)
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
             raise ConfigError(f"{folder} exists already; open it, or choose another path")
         with atomic_folder(folder) as temporary:
             encoder.save(os.path.join(temporary, "encoder"))
             Catalog.create(temporary, encoder.fingerprint, encoder.dim, config or IndexConfig(), kept).close()
-        return cls.open(folder, encoder)
+        return cls.open(folder, encoder, search=search)
 
     @classmethod
-    def open(cls, path: Path, encoder: AnyEncoder | None = None, max_pixels: int | None = None) -> Index:
+    def open(
+        cls,
+        path: Path,
+        encoder: AnyEncoder | None = None,
+        max_pixels: int | None = None,
+        search: str | None = None,
+    ) -> Index:
         """Opens an index.
 
         Args:
@@ -130,12 +149,19 @@ class Index:
           encoder: the index's encoder, if it is loaded already; otherwise the copy in the folder is loaded when it is
             first needed.
           max_pixels: replaces that copy's limit, see `tfvlad.EncoderConfig`; None keeps it.
+          search: the URL of an engine that searches among the descriptors instead of hnswlib, where `sync` mirrors
+            them: ``milvus://HOST:PORT``, ``milvus:FILE`` or ``postgresql://HOST/DATABASE``, see
+            `tfvlad.index.mirror.mirror_maker`. It is connected to when it is first needed.
 
         Raises:
           ArtifactError: `path` is no index, or of a newer format.
+          ConfigError: `search` is no URL of an engine, or its client is not installed.
           MismatchError: `encoder` is not the one that the index was made with.
         """
-        index = cls(os.fspath(path), Catalog(os.fspath(path)), encoder, max_pixels)
+        connect = None if search is None else mirror_maker(search)
+        catalog = Catalog(os.fspath(path))
+        graphs = None if connect is None else Mirrored(catalog, connect)
+        index = cls(os.fspath(path), catalog, encoder, max_pixels, graphs)
         try:
             if encoder is not None:
                 index._check(encoder)

@@ -89,7 +89,8 @@ class Service:
             encoder, lambda loaded: EncoderQueue(loaded, self._slots.lent, self._monitoring.batch)
         )
         self._indexes = {
-            name: NamedIndex(name, path, self._encoders, settings.max_pixels) for name, path in indexes.items()
+            name: NamedIndex(name, path, self._encoders, settings.max_pixels, settings.search)
+            for name, path in indexes.items()
         }
         self._first = next(iter(self._indexes))
         self._files = PageFiles()

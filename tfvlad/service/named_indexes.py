@@ -87,7 +87,7 @@ class OpenIndex:
       encoder: its encoder; None before that is loaded.
     """
 
-    def __init__(self, path: str, encoder: EncoderQueue | None, max_pixels: int | None) -> None:
+    def __init__(self, path: str, encoder: EncoderQueue | None, max_pixels: int | None, search: str | None) -> None:
         """Opens the folder.
 
         Raises:
@@ -104,7 +104,7 @@ class OpenIndex:
                 if os.name == "posix":
                     opened.callback(os.close, os.open(path, os.O_RDONLY))  # keeps its inode
                 self._identity = _identity(path)
-                self.index = opened.enter_context(Index.open(path, encoder, max_pixels))
+                self.index = opened.enter_context(Index.open(path, encoder, max_pixels, search))
                 if self.is_current():
                     self._opened = opened.pop_all()
                     break
@@ -154,7 +154,9 @@ class NamedIndex:
       name: its name.
     """
 
-    def __init__(self, name: str, path: str, encoders: Encoders, max_pixels: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: str, encoders: Encoders, max_pixels: int | None = None, search: str | None = None
+    ) -> None:
         """Opens it, without its encoder.
 
         Raises:
@@ -165,11 +167,12 @@ class NamedIndex:
         self._path = os.path.abspath(path)
         self._encoders = encoders
         self._max_pixels = max_pixels
+        self._search = search
         self._lock = threading.Lock()
-        Index.open(path).close()  # says what is wrong with the path as it was given
+        Index.open(path, search=search).close()  # says what is wrong with the path as it was given
         if encoders.come_with_indexes and os.path.lexists(os.path.join(path, "encoder", REMOTE)):
             raise ConfigError(f"{path} was made with an encoder that is served elsewhere; give its URL as --encoder")
-        self._open: OpenIndex | None = OpenIndex(self._path, None, max_pixels)
+        self._open: OpenIndex | None = OpenIndex(self._path, None, max_pixels, search)
 
     @property
     def is_ready(self) -> bool:
@@ -197,7 +200,7 @@ class NamedIndex:
         if opened.encoder is None:
             with opened.used():
                 queue = self._encoders.load(opened.index)
-            warm = OpenIndex(self._path, queue, self._max_pixels)
+            warm = OpenIndex(self._path, queue, self._max_pixels, self._search)
             try:
                 warm_up(warm)
                 with self._lock:
@@ -253,8 +256,8 @@ class NamedIndex:
         """Opens what is in its place, with its encoder where that is loaded."""
         for queue in self._encoders.known():
             with contextlib.suppress(MismatchError):
-                return OpenIndex(self._path, queue, self._max_pixels)
-        return OpenIndex(self._path, None, self._max_pixels)
+                return OpenIndex(self._path, queue, self._max_pixels, self._search)
+        return OpenIndex(self._path, None, self._max_pixels, self._search)
 
     def _replace(self, by: OpenIndex | None) -> None:
         before, self._open = self._open, by

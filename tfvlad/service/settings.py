@@ -24,6 +24,7 @@ class ServiceSettings:
       max_body: bytes of a request, at most.
       max_bodies: bytes of all requests that are being received or worked on, at most.
       max_pixels: of a picture, at most; its header is looked at before it is decoded. None is the encoder's own limit.
+      search: the URL of the engine that the indexes are searched on, see `tfvlad.Index.open`; None is hnswlib.
       places: requests that are worked on or wait, at most; one client has a quarter of them.
       threads: requests that are worked on at once; those that wait for the encoder are encoded together.
       body_seconds: in which a request must have arrived.
@@ -35,6 +36,7 @@ class ServiceSettings:
     max_body: int = 20 * 2**20
     max_bodies: int = 256 * 2**20
     max_pixels: int | None = None
+    search: str | None = None
     places: int = 256
     threads: int = 64
     body_seconds: float = 30.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -364,6 +365,11 @@ class Snapshot:
             return VectorsRow(str(sha256), State(*map(int, state)))
         except (TypeError, ValueError, RecursionError):
             return None
+
+    def identity(self) -> str | None:
+        """What tells this index from others with the same encoder, 16 hexadecimal digits; None before it was needed."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        return str(row[0]) if row and re.fullmatch("[0-9a-f]{16}", str(row[0])) else None
 
     def view_of_images(self, images: Ids, view: str) -> Block:
         """The descriptors of one view of these images, by id; images that lack it are left out."""

@@ -132,6 +132,10 @@ class Change(Snapshot):
         """Records the file of descriptors, or that there is none: a file that is not recorded is never read."""
         self._put_setting("vectors", json.dumps(None if row is None else [row.sha256, *row.state]))
 
+    def put_identity(self, identity: str) -> None:
+        """Stores what tells this index from others with the same encoder: 16 hexadecimal digits."""
+        self._put_setting("identity", identity)
+
     def put_graph(self, sha256: str, graph: GraphRow) -> None:
         """Records a graph's file by its digest: a file that is not recorded is never loaded."""
         self._connection.execute(
