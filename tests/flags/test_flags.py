@@ -26,10 +26,11 @@ FLAGS = {
     "index": FITTING | {
         "index", "m", "ef_construction", "ef_search", "allow_empty", "retry_failed", "format", "report",
         "target_recall", "views", "local_features", "calibrate", "forget", "relocate", "check_content",
+        "search", "engine", "from",
     },
     "search": {
         "index", "encoder", "k", "exact", "format", "html", "max_pixels", "verify", "verifier", "query_views", "box",
-        "expand", "reciprocal", "server", "token_file", "fetch",
+        "expand", "reciprocal", "server", "token_file", "fetch", "search",
     },
     "evaluate": {
         "index", "encoder", "dataset", "queries", "ground_truth", "query_boxes", "graph_hits", "exact", "format",
@@ -51,6 +52,7 @@ FLAGS = {
     "duplicates": {"index", "format", "html"},
     "serve": {
         "index", "host", "port", "token_file", "cors_origin", "encoder", "max_body", "max_pixels", "queue",
+        "search",
     },
     "doctor": {"index", "format"},
     "completion": set(),

@@ -27,6 +27,7 @@ _EXTRAS = {
     "jxl": "JPEG XL files",
     "milvus": "--search milvus:",
     "pgvector": "--search postgresql:",
+    "ray": "index --engine ray",
     "raw": "previews in RAW files",
     "service": "serve",
     "sift": "search --verifier sift",

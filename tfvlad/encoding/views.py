@@ -66,6 +66,19 @@ class ViewsDescription:
     size: tuple[int, int]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoded:
+    """What an index keeps of a picture, ready to be stored: from an encoder that runs elsewhere, or ran before.
+
+    Attributes:
+      descriptors: (V, dim) float32, unit length, one for each view that was wanted.
+      local: the compact local features of the whole picture, see `tfvlad.matching.local_features`; None for none.
+    """
+
+    descriptors: Floats
+    local: bytes | None
+
+
 def turned_wholes(views: Sequence[View]) -> tuple[list[View], list[int]]:
     """The whole picture in each turn that views have, and for each view its turn's position among them."""
     wholes = list(dict.fromkeys(View(view.turn) for view in views))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tfvlad.encoding.views import Description, ViewsDescription
+from tfvlad.encoding.views import Description, Encoded, ViewsDescription
 from tfvlad.errors import ConfigError, Failure, ImageError, PassingImageError
 from tfvlad.images.listing import list_images
 from tfvlad.images.views import WHOLE, View, parse_views
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GetEncoder: TypeAlias = Callable[[], "AnyEncoder"]  # loads the encoder when it is first called
 # A (dim,) descriptor, perhaps with local features, or several, or why there is none.
-Result: TypeAlias = NDArray[np.float32] | Description | ViewsDescription | ImageError
+Result: TypeAlias = NDArray[np.float32] | Description | ViewsDescription | Encoded | ImageError
 
 _BATCH = 64  # files in one commit, at most
 _BATCH_SECONDS = 5.0
@@ -199,7 +199,10 @@ class _Work:
         if isinstance(result, ImageError):
             self.reason, self.passing = result.reason, isinstance(result, PassingImageError)
             return
-        descriptors, local = _unpacked(result)
+        if isinstance(result, Encoded):
+            descriptors, local, self.local = result.descriptors, None, result.local if self.cells else None
+        else:
+            descriptors, local = _unpacked(result)
         if not np.isfinite(descriptors).all():
             self.reason = "its descriptor is not finite"
             return
