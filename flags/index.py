@@ -20,6 +20,29 @@ _WANTED = {
 _MOST_CANDIDATES = 1_000_000  # far beyond any use, and within hnswlib's integers
 
 
+def define_engine(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines --engine and --from, which decide what encodes."""
+    flags.DEFINE_string(
+        "engine",
+        "local",
+        "What encodes: local is this process; ray is a worker for each core of the Ray cluster that this machine "
+        "belongs to, or of this machine alone; ray://HOST:10001 is another cluster. pip install 'tfvlad[ray]'.",
+        flag_values=values,
+    )
+    flags.register_validator(  # type: ignore[no-untyped-call]
+        "engine",
+        lambda given: given in ("local", "ray") or given.startswith("ray://"),
+        message="--engine must be local, ray or ray://HOST:10001",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "from",
+        None,
+        "Encode nothing: take what this Parquet data set of tfvlad.cluster holds of the images' bytes.",
+        flag_values=values,
+    )
+
+
 def define_images(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines --images, and what can be done to an index without: --report, --calibrate, --forget, --relocate."""
     flags.DEFINE_multi_string(

@@ -112,7 +112,7 @@ class EncodedFiles:
 
     def _found(self, digest: bytes, views: list[str], name: str) -> Encoded:
         first, last = (np.searchsorted(self._heads, _head(digest), side=side) for side in ("left", "right"))
-        held: dict[str, Any] = {}
+        held: dict[Any, Any] = {}
         for place in dict.fromkeys(self._places[first:last].tolist()):
             held |= self._rows_of(int(place)).get(digest, {})
         if not held:

@@ -72,8 +72,10 @@ def table(
     rows: dict[str, list[Any]] = {name: [] for name in ("path", "sha256", "view", "local_features", "error")}
     vectors, missing = [], []
     for path, digest, result in zip(paths, digests, results, strict=True):
-        found = [] if isinstance(result, str) else list(zip(views, result.descriptors, strict=True))
-        for number, (view, vector) in enumerate(found or [(None, np.zeros(dim, np.float32))]):
+        found: list[tuple[str | None, Any]] = [(None, np.zeros(dim, np.float32))]
+        if not isinstance(result, str):
+            found = list(zip(views, result.descriptors, strict=True))
+        for number, (view, vector) in enumerate(found):
             local = result.local if isinstance(result, Encoded) and not number else None
             error = result if isinstance(result, str) else None
             for name, value in zip(rows, (path, digest, view, local, error), strict=True):

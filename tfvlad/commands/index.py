@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from tfvlad_flags import paths
 from tfvlad_flags.search import define_engine
 
 if TYPE_CHECKING:
+    from tfvlad.cluster import EncodedFiles
     from tfvlad.encoding.interface import AnyEncoder
     from tfvlad.index import GraphRecall, IndexedFolder  # imports hnswlib, for which no help text should wait
     from tfvlad.matching import Calibration
@@ -33,6 +35,7 @@ def define(values: flags.FlagValues) -> None:
     index_flags.define_images(values)
     paths.define_index(values)
     define_engine(values)
+    index_flags.define_engine(values)
     paths.define_encoder(values, required=False)
     encoder_flags.define(values, max_pixels=None)
     encoder_flags.define_seed(values)
@@ -47,14 +50,20 @@ def run(values: flags.FlagValues, operands: list[str]) -> int:
         with tfvlad.Index.open(values.index) as index:
             _print_account(index.folders(), values.format)
         return DONE
-    with _open_or_create(values) as index:
+    if values["from"].value and values.engine != "local":
+        raise ConfigError("--from encodes nothing, so --engine cannot be given with it")
+    files = _encoded_files(values["from"].value)
+    with contextlib.ExitStack() as stack:
+        index = stack.enter_context(_open_or_create(values, files))
         forgotten = {folder: index.forget(folder) for folder in values.forget}
         relocated = dict(index_flags.relocations(values))
         for old, new in relocated.items():
             index.relocate(old, new)
+        encoder = files or _on_engine(values, index, stack)
         only = not values.images and bool(values.calibrate or forgotten or relocated)  # nothing to synchronise
         report = index.sync(
             [] if only else values.images or None,
+            encoder,
             allow_empty=values.allow_empty,
             retry_failed=values.retry_failed,
             check_content=values.check_content,
@@ -124,7 +133,25 @@ def _print_account(folders: list[IndexedFolder], form: str) -> None:
             say(f"  {failure}")
 
 
-def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
+def _encoded_files(folder: str | None) -> EncodedFiles | None:
+    if folder is None:
+        return None
+    from tfvlad.cluster import EncodedFiles
+
+    return EncodedFiles(folder)
+
+
+def _on_engine(values: flags.FlagValues, index: tfvlad.Index, stack: contextlib.ExitStack) -> AnyEncoder | None:
+    """The encoder on another engine, for as long as the stack is open; None where this process encodes."""
+    if values.engine == "local":
+        return None
+    from tfvlad.cluster import RayEncoder
+
+    cells = index.local_features if values.local_features is None else values.local_features
+    return stack.enter_context(contextlib.closing(RayEncoder(index.encoder, values.engine, cells)))
+
+
+def _open_or_create(values: flags.FlagValues, files: EncodedFiles | None) -> tfvlad.Index:
     there, given = _is_there(values.index), encoder_flags.given(values)
     if values.encoder == "":
         raise ConfigError("--encoder must be the folder or the URL of an encoder, and is empty")
@@ -137,13 +164,15 @@ def _open_or_create(values: flags.FlagValues) -> tfvlad.Index:
     if not values.images:
         raise ConfigError(f"{values.index} does not exist yet: --images is needed to make it")
     if values.encoder is None:
+        if files is not None:
+            raise ConfigError(f"a new index of {files.folder} needs the encoder that it was made with: --encoder")
         return _create_with_new_encoder(values)
     for folder in values.images:  # a mistyped one must not leave an empty index behind
         if not (values.allow_empty and os.path.isdir(folder)):
             image_paths(folder)
     encoder = load_encoder(values.encoder, values.max_pixels)
     with writing(values.index):
-        return _create(values, encoder)
+        return _create(values, encoder, files)
 
 
 def _create_with_new_encoder(values: flags.FlagValues) -> tfvlad.Index:
@@ -155,8 +184,10 @@ def _create_with_new_encoder(values: flags.FlagValues) -> tfvlad.Index:
     return index
 
 
-def _create(values: flags.FlagValues, encoder: AnyEncoder) -> tfvlad.Index:
+def _create(values: flags.FlagValues, encoder: AnyEncoder, files: EncodedFiles | None = None) -> tfvlad.Index:
     config, kept = index_flags.index_config(values), index_flags.kept(values)
+    if files is not None:
+        kept = {"views": files.views, "local_features": files.local_features} | kept
     return tfvlad.Index.create(values.index, encoder, config, search=values.search, **kept)
 
 
