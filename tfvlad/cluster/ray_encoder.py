@@ -45,6 +45,7 @@ class RayEncoder:
         self._encoder, self._cells = encoder, local_features
         try:
             if not ray.is_initialized():
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers
                 ray.init(
                     address if address != "ray" else os.environ.get("RAY_ADDRESS"),
                     log_to_driver=False,
@@ -54,9 +55,10 @@ class RayEncoder:
             count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
             gpus = 1 if ray.cluster_resources().get("GPU", 0) >= count else 0
             actor = ray.remote(Worker).options(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)
-            files = ray.put(packed(encoder))
+            # Kept as long as the workers: one that is started again gets the encoder once more.
+            self._files = ray.put(packed(encoder))
             self._workers = [
-                actor.remote(files, encoder.fingerprint, WHOLE.name, local_features, 1) for _ in range(count)
+                actor.remote(self._files, encoder.fingerprint, WHOLE.name, local_features, 1) for _ in range(count)
             ]
         except (ray.exceptions.RayError, ConnectionError, OSError, RuntimeError) as error:
             raise ServingError(f"{address}: Ray cannot be used: {_line(error)}") from None
