@@ -125,7 +125,7 @@ def images_of(place: Path, count: int, seed: int) -> Iterator[Step]:
     yield step(
         "synchronise for the first time: read the files, fill the catalog, build and save the graph", synchronise
     )
-    yield step("of that: build and save the graph alone", build)
+    yield step("build and save the graph, alone", build)
     yield step("save the array of descriptors", save_vectors)
     yield step("open, and search for the first time", search_first)
     yield step(f"find the ef_search for {TARGET:g}", choose)
@@ -331,9 +331,10 @@ def draw(steps: list[Step], path: Path) -> None:
     import matplotlib.pyplot as plt  # nothing else here needs it
 
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    for name in dict.fromkeys(step.name for step in steps):
+    for number, name in enumerate(dict.fromkeys(step.name for step in steps)):
         known = sorted((step for step in steps if step.name == name), key=lambda step: step.images)
-        axes.plot([step.images for step in known], [step.seconds for step in known], "o-", label=name.split(":")[0])
+        sizes, seconds = [step.images for step in known], [step.seconds for step in known]
+        axes.plot(sizes, seconds, "o-", label=name.split(":")[0], color=plt.get_cmap("tab20")(number))
     axes.set(xscale="log", yscale="log", xlabel="images", ylabel="seconds")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")

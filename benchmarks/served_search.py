@@ -126,7 +126,7 @@ def measure(place: Path, count: int, rounds: int, seed: int) -> Row:
     same = (told["found"] - 1 == best).all(axis=1)
     at_place = np.einsum("qd,qkd->qk", queries.astype(np.float64), stored[told["found"] - 1].astype(np.float64))
     size = sum(file.stat().st_size for file in (place / "model").rglob("*") if file.is_file())
-    codes = np.zeros((count, DIM), np.int16)
+    codes = np.ones((count, DIM), np.int16)
     summed = []
     for _ in range(5):
         start = time.perf_counter()

@@ -20,7 +20,7 @@ from tfvlad.serving._requests import MOST_HITS
 Tensor = Any
 
 MOST_QUERIES = 256  # images in a request: a step holds so many scores of as many descriptors
-_BLOCK = 1 << 16  # descriptors that are compared at a time
+_BLOCK = 1 << 14  # descriptors that are compared at a time: as float32, these stay in a core's cache
 _SPARE = 16  # candidates beyond k whose scores are computed anew, so that rounding loses none
 _LARGEST_CODE = 32767
 _CODED_AT_ONCE = 1 << 14  # files
@@ -53,6 +53,7 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
         names = [path.encode(errors="replace") for path in contents.paths]
         digest = hashlib.sha256(codes.tobytes() + scales.tobytes() + contents.files.tobytes() + b"\0".join(names))
         self.version = digest.hexdigest()
+        # They are read by `value()`: what gathers from a variable itself makes each later read a copy of the whole.
         with tf.device("CPU"):
             self._codes = tf.Variable(codes, trainable=False, name="codes")  # (files, views, dim) int16
             self._scales = tf.Variable(scales, trainable=False, name="scales")  # (files, views) float32
@@ -82,9 +83,9 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
             found = tf.where(usable, tf.minimum(k, self.files), 0)
             there = tf.range(width) < found[:, tf.newaxis]
             return {
-                "paths": tf.where(there, tf.gather(self._paths, rows), ""),
+                "paths": tf.where(there, tf.gather(self._paths.value(), rows), ""),
                 "scores": tf.where(there, scores, 0.0),
-                "ids": tf.where(there, tf.gather(self._ids, rows), 0),
+                "ids": tf.where(there, tf.gather(self._ids.value(), rows), 0),
                 "found": found,
             }
 
@@ -98,10 +99,10 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
             tf.autograph.experimental.set_loop_options(
                 shape_invariants=[(best, tf.TensorShape([None, None])), (rows, tf.TensorShape([None, None]))]
             )
-            codes = tf.cast(self._codes[start : start + self._block], tf.float32)  # (b, views, dim)
+            codes = tf.cast(self._codes.value()[start : start + self._block], tf.float32)  # (b, views, dim)
             flat = tf.reshape(codes, (-1, codes.shape[-1]))
             scores = tf.matmul(descriptors, flat, transpose_b=True)  # (n, dim) @ (dim, b * views)
-            scores *= tf.reshape(self._scales[start : start + self._block], (1, -1))
+            scores *= tf.reshape(self._scales.value()[start : start + self._block], (1, -1))
             scores = tf.reduce_max(tf.reshape(scores, (count, -1, self.views)), axis=2)  # (n, b)
             of_block = tf.broadcast_to(start + tf.range(tf.shape(scores)[1]), tf.shape(scores))
             best, places = tf.math.top_k(tf.concat([best, scores], axis=1), depth)
@@ -119,9 +120,9 @@ class IndexedDescriptors(tf.Module):  # type: ignore[misc]
         best, best_rows = tf.zeros((count, width)), tf.zeros((count, width), tf.int32)
         for query in tf.range(count):  # one by one, so that the candidates of one are in memory
             candidates = tf.sort(rows[query])
-            codes = tf.cast(tf.gather(self._codes, candidates), tf.float64)  # (depth, views, dim)
+            codes = tf.cast(tf.gather(self._codes.value(), candidates), tf.float64)  # (depth, views, dim)
             products = tf.reduce_sum(codes * tf.cast(descriptors[query], tf.float64), axis=2)
-            products *= tf.cast(tf.gather(self._scales, candidates), tf.float64)
+            products *= tf.cast(tf.gather(self._scales.value(), candidates), tf.float64)
             scores, places = tf.math.top_k(tf.cast(tf.reduce_max(products, axis=1), tf.float32), width)
             best = tf.tensor_scatter_nd_update(best, [[query]], [scores])
             best_rows = tf.tensor_scatter_nd_update(best_rows, [[query]], [tf.gather(candidates, places)])
