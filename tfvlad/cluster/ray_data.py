@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from tfvlad.cluster._worker import BATCH, Worker, packed, require_ray
+from tfvlad.cluster._worker import BATCH, RayWorker, packed, require_ray
 from tfvlad.cluster.parquet import SUFFIX, metadata, require_pyarrow
 from tfvlad.config import LOCAL_FEATURES
 from tfvlad.errors import ArtifactError
@@ -57,8 +57,8 @@ def encode(
     parse_views(views)
     files = ray.put(packed(encoder))
     return dataset.map_batches(
-        _LateWorker,
-        fn_constructor_args=(files, encoder.fingerprint, views, local_features, max(1, int(cpus))),
+        RayWorker,
+        fn_constructor_args=([files], encoder.fingerprint, views, local_features, max(1, int(cpus))),
         batch_size=batch,
         num_cpus=cpus if not gpus else None,
         num_gpus=gpus or None,
@@ -111,18 +111,6 @@ def encode_to_parquet(dataset: Any, encoder: AnyEncoder, folder: str, **settings
         system.move(temporary, target)
         count += len(set(rows["path"].to_pylist()))
     return count
-
-
-class _LateWorker:
-    """A `Worker` whose encoder comes out of Ray's store."""
-
-    def __init__(self, files: Any, *settings: Any) -> None:
-        import ray
-
-        self._worker = Worker(ray.get(files), *settings)
-
-    def __call__(self, batch: dict[str, Any]) -> Any:
-        return self._worker(batch)
 
 
 def _strategy(ray: Any, workers: int | tuple[int, int]) -> Any:

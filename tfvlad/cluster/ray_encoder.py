@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from tfvlad.cluster._worker import BATCH, Worker, packed, require_ray
+from tfvlad.cluster._worker import BATCH, RayWorker, packed, require_ray
 from tfvlad.encoding.views import Encoded
 from tfvlad.errors import ConfigError, ImageError, ServingError
 from tfvlad.images.files import read_file
@@ -54,11 +54,11 @@ class RayEncoder:
                 )
             count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
             gpus = 1 if ray.cluster_resources().get("GPU", 0) >= count else 0
-            actor = ray.remote(Worker).options(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)
+            actor = ray.remote(RayWorker).options(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)
             # Kept as long as the workers: one that is started again gets the encoder once more.
             self._files = ray.put(packed(encoder))
             self._workers = [
-                actor.remote(self._files, encoder.fingerprint, WHOLE.name, local_features, 1) for _ in range(count)
+                actor.remote([self._files], encoder.fingerprint, WHOLE.name, local_features, 1) for _ in range(count)
             ]
         except (ray.exceptions.RayError, ConnectionError, OSError, RuntimeError) as error:
             raise ServingError(f"{address}: Ray cannot be used: {_line(error)}") from None
