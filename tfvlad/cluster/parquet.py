@@ -9,7 +9,8 @@
 | `local_features` | binary: those of the whole picture, in the row of the first view; null in the others |
 | `error` | string: why the image cannot be used; null where it can |
 
-The schema's metadata has `tfvlad.format` (1), `tfvlad.fingerprint`, `tfvlad.views` and `tfvlad.local_features`.
+The schema's metadata has the format (1), the encoder's fingerprint, the views and the number of local features, see
+`metadata`.
 """
 
 from __future__ import annotations

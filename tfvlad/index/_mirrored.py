@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tfvlad.config import IndexConfig
 from tfvlad.errors import ServingError
-from tfvlad.index.catalog import Catalog, GraphRow, Snapshot, State
+from tfvlad.index.catalog import Catalog, GraphRow, Snapshot, State, Version
 from tfvlad.index.graph import FILE_NAMES, Graph
 from tfvlad.index.mirror import Mirror, Rows
 from tfvlad.index.ranking import block_size, rank_exactly
@@ -42,6 +42,8 @@ class Mirrored:
         self._lock = threading.Lock()  # held by whoever uses the mirror
         self._mirror: Mirror | None = None
         self._warned = False
+        self._version: Version | None = None  # of the catalog, when its descriptors were counted
+        self._count = 0
 
     def holds(self, descriptors: int) -> bool:
         """Whether it is known, without asking, that so many descriptors can be searched: it never is."""
@@ -59,7 +61,9 @@ class Mirrored:
                     "`tfvlad index --search` again",
                     self._catalog.folder,
                 )
-            yield _Current(snapshot, self._catalog.dim, found), snapshot
+            if (version := snapshot.version()) != self._version:
+                self._count, self._version = snapshot.count_descriptors(), version
+            yield _Current(snapshot, self._catalog.dim, found, self._count), snapshot
 
     def save(self) -> None:
         """Brings the mirror in line with the catalog; the caller must be the sole writer.
@@ -138,20 +142,20 @@ class _Current:
 
     dead = 0
 
-    def __init__(self, snapshot: Snapshot, dim: int, found: tuple[Mirror, State] | None) -> None:
+    def __init__(self, snapshot: Snapshot, dim: int, found: tuple[Mirror, State] | None, count: int) -> None:
         self.ef_search = snapshot.ef_search()
-        self._snapshot, self._dim, self._found = snapshot, dim, found
+        self._snapshot, self._dim, self._found, self._count = snapshot, dim, found, count
 
     def __len__(self) -> int:
-        return self._snapshot.count_descriptors() if self._found else 0
+        return self._count if self._found else 0
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         if self._found is None:
             return None
         mirror, state = self._found
         after = state.last_descriptor
-        newer = self._snapshot.count_descriptors(after)
-        if k > self._snapshot.count_descriptors() - newer:
+        newer = self._snapshot.count_descriptors(after) if self._snapshot.state().last_descriptor > after else 0
+        if k > self._count - newer:
             return None
         found = mirror.search(queries, k, self.ef_search)
         if found is None or not newer:

@@ -24,7 +24,7 @@ class RemoteIndex:
     Args:
       url: ``grpc://HOST:PORT/NAME`` or ``http://HOST:PORT/v1/models/NAME``, either with ``/versions/N`` behind it.
       fingerprint: the fingerprint of the encoder that must be served there; None accepts any.
-      version: the version of the index that must be served there, from ``tfvlad.json``; None accepts any.
+      version: the version of the index that must be served there, as its folder tells it; None accepts any.
       batch: images in a request, at most.
       timeout: seconds in which a request must be answered: connecting, sending and receiving, with all attempts and
         the pauses between them.
