@@ -43,7 +43,7 @@ from tfvlad.encoding.features import FeatureBatch, FeatureExtractor
 from tfvlad.encoding.views import ViewsDescription, cell_centres, cells_of_view
 from tfvlad.images.batching import ImageBatch
 from tfvlad.images.listing import image_paths
-from tfvlad.index._compact import compact
+from tfvlad.index.compact import compact
 from tfvlad.index.reranking import Query
 from tfvlad.matching.verification import Candidate
 from tfvlad.matching.verification import Query as Asked

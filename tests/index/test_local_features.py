@@ -12,8 +12,8 @@ from helpers.fake_encoder import FakeEncoder
 from helpers.syncing import counts, run, write
 
 from tfvlad.index import Index
-from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index.catalog import Catalog, Kept
+from tfvlad.index.compact import UPRIGHT, compact
 from tfvlad.matching.local_features import LocalFeatures
 
 

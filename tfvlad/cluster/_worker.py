@@ -14,7 +14,7 @@ import numpy as np
 from tfvlad.encoding.views import Encoded
 from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images.views import WHOLE, parse_views
-from tfvlad.index._compact import UPRIGHT, compact
+from tfvlad.index.compact import UPRIGHT, compact
 
 if TYPE_CHECKING:
     from tfvlad.encoding.interface import AnyEncoder

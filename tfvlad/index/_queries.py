@@ -18,8 +18,8 @@ from tfvlad.errors import ConfigError, ImageError
 from tfvlad.images.files import read_regular
 from tfvlad.images.sources import source_name
 from tfvlad.images.views import WHOLE, View
-from tfvlad.index._compact import compact
 from tfvlad.index.catalog import Catalog
+from tfvlad.index.compact import compact
 from tfvlad.index.ranking import unit_rows
 from tfvlad.index.reranking import Query
 from tfvlad.matching.local_features import LocalFeatures

@@ -25,10 +25,10 @@ from tfvlad.encoding.views import Description, Encoded, ViewsDescription
 from tfvlad.errors import ConfigError, Failure, ImageError, PassingImageError
 from tfvlad.images.listing import list_images
 from tfvlad.images.views import WHOLE, View, parse_views
-from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._folder_changes import ChangedFile, Scan
 from tfvlad.index._synced_folders import Root, find_root, place
 from tfvlad.index.catalog import Catalog, Change, EncodedView, Kept, Stamp, to_blob
+from tfvlad.index.compact import UPRIGHT, compact
 from tfvlad.matching.local_features import MOST_CELLS
 
 if TYPE_CHECKING:

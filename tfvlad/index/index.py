@@ -20,7 +20,6 @@ from tfvlad.errors import ArtifactError, ConfigError, Failure, ImageError, Misma
 from tfvlad.images.files import read_file
 from tfvlad.images.sources import as_sources
 from tfvlad.images.views import WHOLE, View, parse_views
-from tfvlad.index._compact import UPRIGHT, compact
 from tfvlad.index._graph_cache import GraphCache, Graphs
 from tfvlad.index._graph_recall import GraphRecall, measure_graph_recall
 from tfvlad.index._hits import Hit
@@ -30,6 +29,7 @@ from tfvlad.index._search import Searcher, enough_for_graph
 from tfvlad.index._sync import SyncReport, check_kept, synchronise
 from tfvlad.index._synced_folders import Folders, IndexedFile, IndexedFolder, find_root, known_root, place
 from tfvlad.index.catalog import Catalog, Kept, Snapshot
+from tfvlad.index.compact import UPRIGHT, compact
 from tfvlad.index.contents import Contents, read_contents
 from tfvlad.index.graph_backends import installed_backend
 from tfvlad.index.hubness import measure_hubness

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfvlad.config import LOCAL_FEATURES, QUERY_CELLS, VERIFIED
 from tfvlad.errors import ImageError
-from tfvlad.index._compact import compact
+from tfvlad.index.compact import compact
 from tfvlad.matching.cells import WHOLE
 from tfvlad.matching.verification import Candidate, CellVerifier, Query
 
