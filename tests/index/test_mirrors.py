@@ -268,11 +268,37 @@ def test_indexes_with_one_encoder_and_copies_do_not_mix(
         is_right(first)
 
 
+def test_a_connection_that_is_lost_is_made_again(index: tfvlad.Index) -> None:
+    index._graphs._opened().close()  # type: ignore[attr-defined]
+    is_right(index)
+
+
+def test_a_copy_takes_nothing_that_is_half_changed_for_its_own(
+    index: tfvlad.Index, url: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tmp_path / "index", tmp_path / "copy")
+    mirror = index._graphs._opened()  # type: ignore[attr-defined]
+    before = mirror.mark()
+    (photos / "0001.jpg").unlink()
+    (photos / "new.jpg").write_bytes(b"new")
+    monkeypatch.setattr(mirror, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.sync()
+    assert mirror.mark() not in (None, before)
+    with tfvlad.Index.open(tmp_path / "copy") as copy, copy._catalog.read() as snapshot:
+        assert snapshot.find_graph(mirror.mark()) is None
+
+
 def test_bad_urls_are_one_line_and_tell_no_password(tmp_path: Path) -> None:
     for bad in ("", "milvus", "milvus:", "mysql://host/db", "http://host:19530", "postgresql:", "milvus://h:port"):
         with pytest.raises(ConfigError, match="is not the URL of a search engine"):
             mirror_maker(bad)("t", 4, tfvlad.IndexConfig())
     assert without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    assert (
+        without_password("postgresql://h/db?user=me&password=secret&x=1")
+        == "postgresql://h/db?user=me&password=***&x=1"
+    )
+    assert without_password("milvus://:secret@host:19530") == "milvus://:***@host:19530"
     assert without_password("milvus://host:19530") == "milvus://host:19530"
 
 

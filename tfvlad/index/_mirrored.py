@@ -84,9 +84,7 @@ class Mirrored:
                 self._bring_in_line(mirror, snapshot, found[1] if found else None)
                 if len(mirror) != count:  # an interruption left some there that have been removed since
                     self._bring_in_line(mirror, snapshot, None)
-            mark = secrets.token_hex(32)
-            with self._catalog.write() as change:
-                change.put_graph(mark, GraphRow(state, 0))
+            mark = self._recorded(state)
             mirror.set_mark(mark)
             with self._catalog.write() as change:
                 change.forget_other_graphs(mark)
@@ -98,15 +96,28 @@ class Mirrored:
     def close(self) -> None:
         """Closes the connection."""
         with self._lock:
-            if self._mirror is not None:
-                self._mirror.close()
-                self._mirror = None
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            mirror.close()
+
+    def _recorded(self, state: State) -> str:
+        """A new mark, which the catalog knows to stand for this state."""
+        mark = secrets.token_hex(32)
+        with self._catalog.write() as change:
+            change.put_graph(mark, GraphRow(state, 0))
+        return mark
 
     def _bring_in_line(self, mirror: Mirror, snapshot: Snapshot, since: State | None) -> None:
         """Removes and adds what the mirror lacks since a state; fills it anew where that is None."""
         if since is None:
             mirror.clear()
-        elif (removed := snapshot.removed_since(since)).size:
+        else:  # a copy of this index, which knows the mark that was there, must not take what is half changed for its
+            # own.
+            mirror.set_mark(self._recorded(since))
+        if since is not None and (removed := snapshot.removed_since(since)).size:
             mirror.remove(removed)
         for block in snapshot.blocks(_ROWS, since.last_descriptor if since else 0):
             names = snapshot.view_names(block.descriptors)
@@ -117,8 +128,12 @@ class Mirrored:
         """The mirror, and the state that it stands for; None where it stands for none that can be used."""
         if self._name() is None:
             return None
+        try:
+            mark = self._opened().mark()
+        except ServingError:  # as when the engine has been started anew since
+            self._disconnect()
+            mark = self._opened().mark()
         mirror = self._opened()
-        mark = mirror.mark()
         row = snapshot.find_graph(mark) if mark else None
         return (mirror, row.state) if row is not None and snapshot.remembers(row.state) else None
 

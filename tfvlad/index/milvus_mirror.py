@@ -45,10 +45,10 @@ class MilvusMirror:
         parts = urllib.parse.urlsplit(url)
         if host_of(url):
             port = f":{parts.port}" if parts.port else ""
-            user = f"{urllib.parse.unquote(parts.username or '')}:{urllib.parse.unquote(parts.password or '')}"
+            user = ":".join(urllib.parse.unquote(part) for part in (parts.username, parts.password) if part)
             options: dict[str, Any] = {
                 "uri": f"http://{parts.hostname}{port}",
-                "token": user if parts.username else "",
+                "token": user,
                 "db_name": parts.path.strip("/"),
             }
         else:

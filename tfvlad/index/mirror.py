@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -111,6 +112,7 @@ def mirror_maker(url: str) -> Callable[[str, int, IndexConfig], Mirror]:
 
 def without_password(url: str) -> str:
     """A URL as it can be shown to anybody."""
+    url = re.sub("(password|token)=[^&]*", r"\1=***", url, flags=re.IGNORECASE)
     head, at, tail = url.rpartition("@")
     scheme, separator, user = head.partition("://")
     return f"{scheme}{separator}{user.partition(':')[0]}:***@{tail}" if at and ":" in user else url
