@@ -43,7 +43,7 @@ def main() -> None:
             rate, expected = timing.alone(here, arguments.encoder, contents)
         rates[f"this process, {threads} threads"] = rate
     encoder = tfvlad.Encoder.load(arguments.encoder)
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
     nodes = [made.add_node(**NODE) for _ in range(2)]
     made.wait_for_nodes()
     os.environ["RAY_ADDRESS"] = made.address

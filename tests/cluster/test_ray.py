@@ -48,7 +48,7 @@ def cluster() -> Iterator[Any]:
     """A head without workers, and two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
     nodes = [made.add_node(**NODE) for _ in range(2)]
     made.wait_for_nodes()
     with pytest.MonkeyPatch.context() as patch:
