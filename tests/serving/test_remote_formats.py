@@ -17,6 +17,7 @@ pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 from helpers import model_servers
 
 from tfvlad.serving import client
+from tfvlad.serving._contents import sent_content
 from tfvlad.serving.client import RemoteEncoder
 
 
@@ -47,7 +48,7 @@ def test_descriptors_are_equal(remote: RemoteEncoder, exported: Exported, tmp_pa
 
 def test_large_pictures_are_sent_small(tmp_path: Path) -> None:
     large = in_profile(P3).resize((4032, 3024))
-    content, size = client._content(saved("TIFF", large), 256, 10**8)
+    content, size = sent_content(saved("TIFF", large), 256, 10**8)
     assert isinstance(content, bytes)
     assert content.startswith(b"\x89PNG")
     assert size == (4032, 3024)
