@@ -249,7 +249,7 @@ def test_the_code_in_the_guide(
     shutil.copy(photos / "0.jpg", tmp_path / "query.jpg")
     monkeypatch.chdir(tmp_path)
     with model_servers.grpc_server(model_servers.Model(loaded.signatures, "photos")) as address:
-        client, stubs = (
+        _, client, stubs = (  # the first one searches, for which there is a test beside an exported index
             block.replace("localhost:8500", address.split("/")[2])
             for block in blocks("py", ROOT / "docs" / "guides" / "serving.md")
         )
