@@ -24,13 +24,13 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timing
-from index import DIM, Floats, clustered
+from index import DIM, Floats, ReadyEncoder, clustered
 
 from tfvlad.index import Index
 from tfvlad.index._graph_cache import GraphCache
@@ -62,21 +62,6 @@ class Step:
     seconds: float
     gigabytes: float
     recall: float | None = None
-
-
-class ReadyEncoder:
-    """Has the descriptors already: a file holds the number of its own."""
-
-    dim, fingerprint = DIM, "ready"
-
-    def __init__(self, vectors: Floats) -> None:
-        self._vectors = vectors
-
-    def save(self, path: str) -> None:
-        Path(path).mkdir()
-
-    def encode_stream(self, sources: Iterable[bytes]) -> Iterator[Floats]:
-        return (self._vectors[int(content)] for content in sources)
 
 
 def main() -> None:
@@ -178,8 +163,6 @@ def file_of(place: Path, number: int) -> Path:
 
 def write_file(place: Path, number: int) -> None:
     path = file_of(place, number)
-    if number % IN_A_FOLDER == 0:
-        path.parent.mkdir(parents=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(number))
 

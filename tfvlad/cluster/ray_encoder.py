@@ -42,7 +42,7 @@ class RayEncoder:
         if address != "ray" and not address.startswith("ray://"):
             raise ConfigError(f"--engine must be ray, or ray://HOST:10001, got {address!r}")
         ray = self._ray = require_ray()
-        self._encoder, self._cells = encoder, local_features
+        self._encoder = encoder
         try:
             if not ray.is_initialized():
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import dataclasses
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +17,16 @@ from tfvlad.encoding.interface import REMOTE, Description
 from tfvlad.encoding.views import PassFeatures, ViewsDescription, turned_wholes
 from tfvlad.errors import ImageError
 from tfvlad.images.crops import upright_size
-from tfvlad.images.sources import ImageLike, Source, as_sources, source_name
+from tfvlad.images.sources import ImageLike, Source, as_sources
 from tfvlad.images.views import View, render_views
 from tfvlad.named_networks import IMAGE_SIZE
-from tfvlad.serving._contents import sent_content
+from tfvlad.serving._contents import answered, batches
 from tfvlad.serving._requests import Requests
 
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T")
 
-_BATCH_BYTES = 16 * 2**20  # of one request, unless a single image is larger
 _IN_FLIGHT = 2  # requests: one is being answered while the next one's files are read
-
-# The name of each image; what is sent for it, or what is wrong with it; its size where it is sent in another one.
-_Batch = list[tuple[str, bytes | ImageError, tuple[int, int] | None]]
 
 
 class RemoteEncoder:
@@ -186,8 +181,8 @@ class RemoteEncoder:
         pending: collections.deque[concurrent.futures.Future[list[T | ImageError]]] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(_IN_FLIGHT, "tfvlad-request") as pool:
             try:
-                for batch in self._batches(sources, most):
-                    pending.append(pool.submit(_answered, batch, ask))
+                for batch in batches(sources, most, self.image_size, self.max_pixels):
+                    pending.append(pool.submit(answered, batch, ask))
                     if len(pending) > _IN_FLIGHT:
                         yield from pending.popleft().result()
                 while pending:
@@ -195,34 +190,6 @@ class RemoteEncoder:
             finally:
                 for future in pending:
                     future.cancel()
-
-    def _batches(self, sources: Iterable[Source], most: int) -> Iterator[_Batch]:
-        batch: _Batch = []
-        size = 0
-        for source in sources:
-            content, size_of_it = sent_content(source, self.image_size, self.max_pixels)
-            added = 0 if isinstance(content, ImageError) else len(content)
-            if batch and (len(batch) == most or size + added > _BATCH_BYTES):
-                yield batch
-                batch, size = [], 0
-            batch.append((source_name(source), content, size_of_it))
-            size += added
-        if batch:
-            yield batch
-
-
-def _answered(batch: _Batch, ask: Callable[[list[bytes]], Sequence[T | None]]) -> list[T | ImageError]:
-    """Asks for those of a batch that could be read, and puts the answers beside the errors of the others."""
-    contents = [content for _, content, _ in batch if isinstance(content, bytes)]
-    answers = iter(ask(contents) if contents else [])
-    results: list[T | ImageError] = []
-    for name, content, size in batch:
-        answer = content if isinstance(content, ImageError) else next(answers)
-        if size is not None and isinstance(answer, Description):
-            answer = cast(T, dataclasses.replace(answer, size=size))
-        unusable = ImageError(name, "the server cannot use it: damaged, too small, or of another format")
-        results.append(unusable if answer is None else answer)
-    return results
 
 
 def _together(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tfvlad.config import MAX_PIXELS
 from tfvlad.errors import ConfigError, ImageError, MismatchError
-from tfvlad.images.sources import ImageLike, as_sources, source_name
+from tfvlad.images.sources import ImageLike, as_sources
 from tfvlad.index import Hit
 from tfvlad.named_networks import IMAGE_SIZE
-from tfvlad.serving._contents import sent_content
+from tfvlad.serving._contents import answered, batches
 from tfvlad.serving._requests import MOST_HITS, Requests
-
-_BATCH_BYTES = 16 * 2**20  # of one request, unless a single image is larger
 
 
 class RemoteIndex:
@@ -72,13 +70,10 @@ class RemoteIndex:
         if not 1 <= k <= MOST_HITS:
             raise ConfigError(f"k must be 1 to {MOST_HITS}, got {k}")
         hits: list[list[Hit]] = []
-        for names, contents in self._requested(queries):
-            version, answers = self._requests.hits(contents, k)
-            if self._version not in (None, version):
-                raise MismatchError(f"{self.url} serves version {version[:12]} of the index, not {self._version!s:.12}")
-            for name, answer in zip(names, answers, strict=True):
-                if answer is None:
-                    raise ImageError(name, "the server cannot use it: damaged, too small, or of another format")
+        for batch in batches(as_sources(queries), self._batch, IMAGE_SIZE, MAX_PIXELS):
+            for answer in answered(batch, lambda contents: self._hits(contents, k)):
+                if isinstance(answer, ImageError):
+                    raise answer
                 hits.append([Hit(path, score, file) for path, score, file in answer])
         return hits
 
@@ -86,18 +81,8 @@ class RemoteIndex:
         """Closes the connection; the index cannot be searched afterwards."""
         self._requests.close()
 
-    def _requested(self, queries: ImageLike | Iterable[ImageLike]) -> Iterator[tuple[list[str], list[bytes]]]:
-        """The names and the contents of the queries, as many together as one request takes."""
-        names: list[str] = []
-        contents: list[bytes] = []
-        for source in as_sources(queries):
-            content, _ = sent_content(source, IMAGE_SIZE, MAX_PIXELS)
-            if isinstance(content, ImageError):
-                raise content
-            if contents and (len(contents) == self._batch or sum(map(len, contents)) + len(content) > _BATCH_BYTES):
-                yield names, contents
-                names, contents = [], []
-            names.append(source_name(source))
-            contents.append(content)
-        if contents:
-            yield names, contents
+    def _hits(self, contents: list[bytes], k: int) -> list[list[tuple[str, float, int]] | None]:
+        version, found = self._requests.hits(contents, k)
+        if self._version not in (None, version):
+            raise MismatchError(f"{self.url} serves version {version[:12]} of the index, not {self._version!s:.12}")
+        return found
